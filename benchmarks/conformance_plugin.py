@@ -20,7 +20,6 @@ from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 
@@ -43,17 +42,16 @@ def pytest_configure(config: pytest.Config) -> None:
     import coremltools.converters.mil.testing_utils as testing
     import coremltools.models.model as model
     import coremltools.models.utils as utils
-
-    from fuseport.mil.drop_in import drop_in
+    from fuseport.mil.drop_in import drop_in, replaced
 
     config.addinivalue_line("markers", "slow: unused here")
     STACK.enter_context(drop_in(observer=_observe))
     for module in (model, utils):
-        STACK.enter_context(mock.patch.object(module, "_is_macos", lambda: True))
-        STACK.enter_context(mock.patch.object(module, "_macos_version", lambda: (15, 9)))
-    STACK.enter_context(mock.patch.object(testing, "_IS_MACOS", True))
-    STACK.enter_context(mock.patch.object(deps, "_IS_MACOS", True))
-    STACK.enter_context(mock.patch.object(platform, "machine", lambda: "arm64"))
+        STACK.enter_context(replaced(module, "_is_macos", lambda: True))
+        STACK.enter_context(replaced(module, "_macos_version", lambda: (15, 9)))
+    STACK.enter_context(replaced(testing, "_IS_MACOS", True))
+    STACK.enter_context(replaced(deps, "_IS_MACOS", True))
+    STACK.enter_context(replaced(platform, "machine", lambda: "arm64"))
 
 
 def pytest_unconfigure() -> None:

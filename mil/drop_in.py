@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from types import ModuleType
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import torch
@@ -39,10 +39,21 @@ def drop_in(mode: Mode = "declared", observer: Observer | None = None) -> Iterat
         on_predict = staticmethod(observer) if observer else None
 
     with ExitStack() as stack:
-        stack.enter_context(mock.patch.object(target, "_MLModelProxy", Proxy))
-        stack.enter_context(mock.patch.object(target, "_is_macos", lambda: True))
-        stack.enter_context(mock.patch.object(target, "_macos_version", lambda: MACOS_WITH_STATE))
+        stack.enter_context(replaced(target, "_MLModelProxy", Proxy))
+        stack.enter_context(replaced(target, "_is_macos", lambda: True))
+        stack.enter_context(replaced(target, "_macos_version", lambda: MACOS_WITH_STATE))
         yield
+
+
+@contextmanager
+def replaced(module: ModuleType, name: str, value: object) -> Iterator[None]:
+    """While open, `module.name` is `value`."""
+    before = getattr(module, name)
+    setattr(module, name, value)
+    try:
+        yield
+    finally:
+        setattr(module, name, before)
 
 
 class StateProxy:
