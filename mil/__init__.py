@@ -8,6 +8,7 @@ Neural Engine, nor any other Apple engine: how those round inside an operator is
 """
 
 from .arithmetic import MODES, Mode
+from .drop_in import drop_in
 from .errors import ExecutionError, InputError, MilError, PackageError, UnsupportedOperator
 from .features import Feature
 from .model import Model, Run, States, load
@@ -24,5 +25,6 @@ __all__ = [
     "Run",
     "States",
     "UnsupportedOperator",
+    "drop_in",
     "load",
 ]

@@ -117,8 +117,16 @@ class Program:
         (folder / "weights").mkdir(parents=True)
         (folder / "model.mlmodel").write_bytes(self.model.SerializeToString())
         (folder / "weights" / "weight.bin").write_bytes(self.weights)
-        entry = {"author": "com.apple.CoreML", "name": "model.mlmodel", "path": "com.apple.CoreML/model.mlmodel"}
-        manifest = {"fileFormatVersion": "1.0.0", "itemInfoEntries": {"A": entry}, "rootModelIdentifier": "A"}
+        items = {
+            identifier: {
+                "author": "com.apple.CoreML",
+                "description": name,
+                "name": name,
+                "path": f"com.apple.CoreML/{name}",
+            }
+            for identifier, name in (("A", "model.mlmodel"), ("B", "weights"))
+        }
+        manifest = {"fileFormatVersion": "1.0.0", "itemInfoEntries": items, "rootModelIdentifier": "A"}
         (path / "Manifest.json").write_text(json.dumps(manifest))
         return path
 
