@@ -9,12 +9,14 @@ Neural Engine, nor any other Apple engine: how those round inside an operator is
 
 from .arithmetic import MODES, Mode
 from .drop_in import drop_in
+from .engine import Engine, accelerate, save_onnx
 from .errors import ExecutionError, InputError, MilError, PackageError, UnsupportedOperator
 from .features import Feature
 from .model import Model, Run, States, load
 
 __all__ = [
     "MODES",
+    "Engine",
     "ExecutionError",
     "Feature",
     "InputError",
@@ -25,6 +27,8 @@ __all__ = [
     "Run",
     "States",
     "UnsupportedOperator",
+    "accelerate",
     "drop_in",
     "load",
+    "save_onnx",
 ]

@@ -21,21 +21,21 @@ class Interpreter:
     def __init__(self, function: Function, arithmetic: Arithmetic) -> None:
         self.function, self.arithmetic = function, arithmetic
         with torch.inference_mode():
-            self._plan = Planner(function.opset, arithmetic).plan(function.block)
+            self.plan = Planner(function.opset, arithmetic).plan(function.block)
 
     @torch.inference_mode()
-    def run(self, values: dict[str, Any], watch: Watch | None = None) -> dict[str, Any]:
+    def run(self, values: dict[str, Any], watch: Watch | None = None, start: int = 0) -> dict[str, Any]:
         """The function's outputs by name, from its inputs (tensors in their carriers, and State).
 
-        `values` is used up: inputs are removed from it when they are no longer needed.
-        Raises ExecutionError naming the operation.
+        `values` is used up: inputs are removed from it when they are no longer needed. With `start` the first steps
+        are left out; `values` must hold what they would have made. Raises ExecutionError naming the operation.
         """
-        values.update(self._plan.constants)
-        self._steps(self._plan, values, watch)
-        return {name: values[name] for name in self._plan.outputs}
+        values.update(self.plan.constants)
+        self._steps(self.plan, values, watch, start)
+        return {name: values[name] for name in self.plan.outputs}
 
-    def _steps(self, plan: BlockPlan, values: dict[str, Any], watch: Watch | None) -> None:
-        for step in plan.steps:
+    def _steps(self, plan: BlockPlan, values: dict[str, Any], watch: Watch | None, start: int = 0) -> None:
+        for step in plan.steps[start:]:
             arguments = self._arguments(step, values, watch)
             results = run_operator(step, arguments)
             for result, value in zip(step.results, results, strict=True):

@@ -64,6 +64,11 @@ class Model:
         return self._function
 
     @property
+    def interface(self) -> Interface:
+        """Inputs, outputs and states in one."""
+        return self._interface
+
+    @property
     def functions(self) -> tuple[str, ...]:
         """Names of all functions of the package; `load(path, function=…)` picks one."""
         return tuple(self._package.functions)

@@ -35,9 +35,11 @@ class Windows:
         return flat([(before, after + over) for (before, after), over in zip(self.pad, self.over, strict=True)])
 
 
-def windows(x: Tensor, kernel: Ints, strides: Ints | None, pad_type: str, pad: Ints | None, ceil_mode: bool) -> Windows:
-    """The windows of a pooling operator over `x`."""
-    size, ones = tuple(x.shape[2:]), (1,) * (x.ndim - 2)
+def windows(
+    size: Ints, kernel: Ints, strides: Ints | None, pad_type: str, pad: Ints | None, ceil_mode: bool
+) -> Windows:
+    """The windows of a pooling operator over spatial axes of `size`."""
+    ones = (1,) * len(size)
     strides = strides or ones
     amounts = pads(pad_type, pad, size, kernel, strides, ones)
     over = [_overhang(n, k, s, p, ceil_mode) for n, k, s, p in zip(size, kernel, strides, amounts, strict=True)]
@@ -63,7 +65,7 @@ def max_pool(
     ceil_mode: bool = False,
 ) -> Tensor:
     """The maximum of each window; padding counts as minus infinity."""
-    w = windows(x, kernel_sizes, strides, pad_type, pad, ceil_mode)
+    w = windows(tuple(x.shape[2:]), kernel_sizes, strides, pad_type, pad, ceil_mode)
     padded = F.pad(x, w.whole, value=-inf) if any(w.whole) else x
     return MAX_POOL[x.ndim - 3](padded, w.kernel, w.strides)
 
@@ -78,17 +80,21 @@ def avg_pool(
     exclude_padding_from_average: bool = False,
 ) -> Tensor:
     """The mean of each window; padding counts as zeros, or not at all."""
-    w = windows(x, kernel_sizes, strides, pad_type, pad, ceil_mode)
+    w = windows(tuple(x.shape[2:]), kernel_sizes, strides, pad_type, pad, ceil_mode)
     pool = AVG_POOL[x.ndim - 3]
     if not any(w.whole):
         return pool(x, w.kernel, w.strides)
     mean = pool(F.pad(x, w.whole), w.kernel, w.strides)
     if not exclude_padding_from_average and not any(w.over):
         return mean
-    counted = F.pad(torch.ones_like(x[:1, :1]), flat(w.pad), value=0.0 if exclude_padding_from_average else 1.0)
-    share = pool(F.pad(counted, flat([(0, over) for over in w.over])), w.kernel, w.strides)
-    elements = (share * prod(w.kernel)).round()
-    return mean * (prod(w.kernel) / elements)
+    return mean * correction(w, tuple(x.shape[2:]), exclude_padding_from_average).to(x.dtype)
+
+
+def correction(w: Windows, size: Ints, exclude_padding: bool) -> Tensor:
+    """Elements of a whole window over the elements that count, for each window: (1, 1, *D_out) in float64."""
+    counted = F.pad(torch.ones(1, 1, *size, dtype=torch.float64), flat(w.pad), value=0.0 if exclude_padding else 1.0)
+    share = AVG_POOL[len(size) - 1](F.pad(counted, flat([(0, over) for over in w.over])), w.kernel, w.strides)
+    return prod(w.kernel) / (share * prod(w.kernel)).round()
 
 
 def l2_pool(
@@ -100,7 +106,7 @@ def l2_pool(
     ceil_mode: bool = False,
 ) -> Tensor:
     """The square root of the sum of squares of each window."""
-    w = windows(x, kernel_sizes, strides, pad_type, pad, ceil_mode)
+    w = windows(tuple(x.shape[2:]), kernel_sizes, strides, pad_type, pad, ceil_mode)
     mean = AVG_POOL[x.ndim - 3](F.pad(x * x, w.whole), w.kernel, w.strides)
     return (mean * prod(w.kernel)).sqrt()
 
