@@ -17,53 +17,49 @@ from mil_build import Program, Ref, affine_program, set_type
 
 Case = tuple[str, tuple[int, ...], dict[str, Any]]
 
-UNARY = tuple(
-    [
-        "abs",
-        "atan",
-        "ceil",
-        "cos",
-        "cosh",
-        "erf",
-        "exp",
-        "exp2",
-        "floor",
-        "identity",
-        "relu",
-        "relu6",
-        "round",
-        "sigmoid",
-        "sign",
-        "silu",
-        "sin",
-        "sinh",
-        "softplus",
-        "softsign",
-        "square",
-        "tan",
-        "tanh",
-        "gelu",
-        "cast",
-    ]
+UNARY = (
+    "abs",
+    "atan",
+    "ceil",
+    "cos",
+    "cosh",
+    "erf",
+    "exp",
+    "exp2",
+    "floor",
+    "identity",
+    "relu",
+    "relu6",
+    "round",
+    "sigmoid",
+    "sign",
+    "silu",
+    "sin",
+    "sinh",
+    "softplus",
+    "softsign",
+    "square",
+    "tan",
+    "tanh",
+    "gelu",
+    "cast",
 )
-POSITIVE = tuple(["inverse", "log", "rsqrt", "sqrt", "acos", "asin", "atanh"])
-BINARY = tuple(["add", "sub", "mul", "real_div", "pow", "maximum", "minimum", "floor_div", "mod"])
-COMPARE = tuple(["equal", "not_equal", "greater", "greater_equal", "less", "less_equal"])
-REDUCE = tuple(
-    [
-        "sum",
-        "mean",
-        "max",
-        "min",
-        "prod",
-        "l1_norm",
-        "l2_norm",
-        "sum_square",
-        "log_sum",
-        "log_sum_exp",
-        "argmax",
-        "argmin",
-    ]
+POSITIVE = ("inverse", "log", "rsqrt", "sqrt", "acos", "asin", "atanh")
+BINARY = ("add", "sub", "mul", "real_div", "pow", "maximum", "minimum", "floor_div", "mod")
+COMPARE = ("equal", "not_equal", "greater", "greater_equal", "less", "less_equal")
+REDUCE = (
+    "sum",
+    "mean",
+    "max",
+    "min",
+    "prod",
+    "l1_norm",
+    "l2_norm",
+    "sum_square",
+    "log_sum",
+    "log_sum_exp",
+    "argmax",
+    "argmin",
 )
 
 RNG = np.random.default_rng(0)
