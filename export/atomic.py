@@ -70,7 +70,7 @@ def _put_in_place(moves: dict[Path, Path], old: Path) -> None:
 
 
 def _exchange(moves: dict[Path, Path], old: Path) -> None:
-    """Move the targets into the folder `old`, then the new ones in; on any failure undo the steps, the last one first."""
+    """Move the targets into the folder `old`, then the new ones in; on any failure undo the steps, last one first."""
     steps = [(target, old / target.name) for target in moves.values() if target.exists()]
     steps += list(moves.items())
     try:

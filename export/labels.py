@@ -1,6 +1,6 @@
 """The names of the classes, in the order of the logits: from a file of the user's, or those of ImageNet-1k.
 
-Names must differ: Core ML gives probabilities as a dictionary from name to number, where equal names would be one entry.
+Names must differ: Core ML gives probabilities as a dictionary from name to number, and equal names would be one entry.
 ImageNet has two cranes (a bird, a machine) and two maillots; those carry their WordNet id.
 """
 
@@ -44,10 +44,10 @@ def _reason(error: OSError | UnicodeDecodeError) -> str:
 
 
 def _imagenet() -> list[str]:
-    """timm's short descriptions ("tench", "great white shark"), with the WordNet id where one would stand twice."""
-    from timm.data import ImageNetInfo
+    """The first of the names that timm knows for each class ("tench"), with the WordNet id where two classes share it."""
+    from timm.data.imagenet_info import ImageNetInfo
 
     table = ImageNetInfo(IMAGENET)
-    names = [table.index_to_description(at) for at in range(table.num_classes())]
+    names = [table.index_to_description(at).split(",")[0] for at in range(table.num_classes())]
     count = Counter(names)
     return [name if count[name] == 1 else f"{name} ({table.index_to_label_name(at)})" for at, name in enumerate(names)]
