@@ -44,7 +44,7 @@ def _reason(error: OSError | UnicodeDecodeError) -> str:
 
 
 def _imagenet() -> list[str]:
-    """The first of the names that timm knows for each class ("tench"), with the WordNet id where two classes share it."""
+    """The first of timm's names for each class ("tench"), with the WordNet id where two classes share it."""
     from timm.data.imagenet_info import ImageNetInfo
 
     table = ImageNetInfo(IMAGENET)
