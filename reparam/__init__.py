@@ -9,7 +9,7 @@ from __future__ import annotations
 from . import affine_next, conv_bn, residual
 from .capture import CaptureError, capture
 from .cost import Cost, count
-from .fold import FoldError, fold
+from .driver import FoldError, fold
 from .rewrite import Folded, Match, Refusal, Rewrite
 
 RULES = (conv_bn, residual, affine_next)
