@@ -147,5 +147,7 @@ def _require_plain(name: str, tensor: Tensor) -> None:
         problem = "is sparse, quantised or of a tensor subclass"
     elif tensor.dtype.is_complex:
         problem = "is complex"
+    elif tensor.untyped_storage().nbytes() < tensor.numel() * tensor.element_size():
+        problem = "repeats its memory (an expanded view)"  # a small file could otherwise ask for any amount of it
     if problem:
         raise CheckpointError(f"the tensor {name!r} {problem}; expected plain dense weights")

@@ -81,7 +81,9 @@ def fit(
         said = f"{checkpoint.path}: its classifier has {found.num_classes} classes, but {num_classes} were asked for"
         raise CheckpointError(f"{said}; leave --num-classes out, or give another checkpoint")
     if found.in_chans != in_chans:
-        said = f"{checkpoint.path}: its first layer takes {found.in_chans} channels, but {in_chans} were asked for"
+        said = (
+            f"{checkpoint.path}: its first layer has in_chans={found.in_chans}, but in_chans={in_chans} was asked for"
+        )
         raise CheckpointError(f"{said}; pass --in-chans {found.in_chans}, or give another checkpoint")
     return found
 

@@ -138,6 +138,7 @@ def test_a_name_that_merely_starts_alike_stays(tmp_path: Path) -> None:
         (torch.eye(3).to_sparse(), "sparse"),
         (torch.ones(3, dtype=torch.complex64), "complex"),
         (torch.empty(3, device="meta"), "has no data"),
+        (torch.ones(1).expand(10**9, 1000), "repeats its memory"),
     ],
 )
 def test_tensors_that_are_no_weights(tmp_path: Path, tensor: torch.Tensor, says: str) -> None:

@@ -67,7 +67,7 @@ def test_classes_that_contradict() -> None:
 def test_channels_that_contradict() -> None:
     tensors = _weights(SWIFT, in_chans=1)
     assert _fit(tensors, SWIFT, in_chans=1).in_chans == 1
-    assert "takes 1 channels, but 3 were asked for; pass --in-chans 1" in _refusal(tensors, SWIFT)
+    assert "has in_chans=1, but in_chans=3 was asked for; pass --in-chans 1" in _refusal(tensors, SWIFT)
 
 
 def test_a_second_head_that_contradicts() -> None:

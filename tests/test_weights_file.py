@@ -161,3 +161,15 @@ def test_fuzzed_files_load_or_are_refused(tmp_path: Path, kind: str) -> None:
                 assert all(torch.equal(content[name], tensor) for name, tensor in expected.items())
     assert len(refusals) >= 50, "the cut files at least"
     assert not any("\n" in refusal for refusal in refusals)
+
+
+def test_messages_stay_one_line_whatever_names_a_file_holds() -> None:
+    assert str(CheckpointError("a\nb\x1b[31mc")) == "a\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}[31mc"
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_args: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(hashlib, "file_digest", fail)
+    assert "cannot be read (Permission denied)" in _refusal(_save(tmp_path / "weights.pth"))
