@@ -43,7 +43,7 @@ def fill_conditioned_(module: nn.Module, seed: int = 0, *, picture: tuple[int, i
         for key, owner, leaf, tensor in _tensors(module):
             value = _drawn(key, owner, leaf, tensor, seed)
             if value is not None:
-                tensor.copy_(torch.from_numpy(value))
+                tensor.copy_(torch.as_tensor(value))
         norms = tuple(name for name, norm in module.named_modules() if getattr(norm, "running_var", None) is not None)
         if norms:
             _calibrate(module, norms, drawn_pictures((PICTURES, *(picture or _guess(module))), seed))
@@ -70,7 +70,7 @@ def drawn_pictures(shape: tuple[int, int, int, int], seed: int = 0) -> Tensor:
 def _uniform(key: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
     """float64 in [0, 1): the upper 53 bits of the raw 64-bit stream."""
     bits = np.random.PCG64(zlib.crc32(f"{seed}:{key}".encode())).random_raw(int(np.prod(shape)))
-    return ((bits >> np.uint64(11)) * 2.0**-53).reshape(shape)
+    return np.asarray((bits >> np.uint64(11)) * 2.0**-53).reshape(shape)
 
 
 def _signed(key: str, shape: tuple[int, ...], seed: int) -> np.ndarray:

@@ -26,7 +26,11 @@ class PictureError(ValueError):
 
 def load_picture(path: Path | str, preprocessing: Preprocessing) -> Tensor:
     """The picture in a file as a network input: float32 (3, size, size). Raises PictureError."""
-    return to_input(_read(Path(path)), preprocessing)
+    picture = _read(Path(path))
+    try:
+        return to_input(picture, preprocessing)
+    except PictureError as error:
+        raise PictureError(f"{path}: {error}") from error
 
 
 def load_folder(folder: Path | str, preprocessing: Preprocessing, limit: int | None = None) -> tuple[Tensor, list[str]]:
@@ -88,7 +92,7 @@ def _interpolation(preprocessing: Preprocessing) -> InterpolationMode:
 
 
 def _read(path: Path) -> Image:
-    """The decoded picture, turned upright as its EXIF data says; of an animation the first frame."""
+    """The decoded picture in RGB, turned upright as its EXIF data says; of an animation the first frame."""
     from PIL import Image, ImageOps
 
     if not path.is_file():
@@ -98,7 +102,7 @@ def _read(path: Path) -> Image:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as picture:
                 picture.load()
-                return ImageOps.exif_transpose(picture)
+                return _rgb(ImageOps.exif_transpose(picture))
     except Image.UnidentifiedImageError as error:
         raise PictureError(f"{path}: not a picture, or of a format that is not supported") from error
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
@@ -112,6 +116,8 @@ def _rgb(picture: Image) -> Image:
     """The picture in RGB; transparency is dropped, 16-bit grey is scaled (Pillow would cut it off at 255)."""
     from PIL import Image
 
+    if picture.mode == "RGB":
+        return picture
     if picture.mode.startswith("I"):
         picture = Image.fromarray((np.asarray(picture) / 257).clip(0, 255).round().astype(np.uint8))
     if "transparency" in picture.info:
@@ -121,7 +127,7 @@ def _rgb(picture: Image) -> Image:
 
 def _pictures_below(folder: Path) -> list[Path]:
     if not folder.is_dir():
-        raise PictureError(f"{folder}: {'a file, not' if folder.exists() else 'there is no such'} folder")
+        raise PictureError(f"{folder}: {'this is a file, not a' if folder.exists() else 'there is no such'} folder")
     found = []
     for place, subfolders, files in os.walk(folder):  # does not follow links to folders
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
