@@ -26,7 +26,7 @@ class Yardstick:
     truth: Values
     reference: Values
     costs: dict[str, Values]
-    """Precision → the answers of the folded model rounded to it; of float32, whose cost is the reference's error, none."""
+    """Precision → the answers of the folded model rounded to it; none for float32, whose cost is the floor."""
 
 
 def yardstick(subject: Subject, folded: Folded, precisions: set[str]) -> Yardstick:
