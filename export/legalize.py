@@ -1,8 +1,8 @@
 """Make a captured program one that coremltools 9.0 converts to what it computes.
 
-Much of what coremltools gets wrong it gets wrong without a word: arguments that its torch.export frontend does not read,
-passes that take an operator for another. `rewrites` holds the same functions in other operators; this file applies them,
-refuses what has no right form, and brings the constants of a float16 program into its range.
+Much of what coremltools gets wrong it gets wrong without a word: arguments that its torch.export frontend does not
+read, passes that take one operator for another. `rewrites` holds the same functions in other operators; this file
+applies them, refuses what has no right form, and brings the constants of a float16 program into its range.
 """
 
 from __future__ import annotations
