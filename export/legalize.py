@@ -32,7 +32,7 @@ def legalize(program: ExportedProgram, *, precision: str = "float32") -> Exporte
 
     `precision` is that of the ML Program: in float16, finite constants beyond its range become its largest number (the
     usual "minus infinity" of an attention mask; as an infinity it gives NaN). Raises NotConverted, naming operator and
-    module, where something would be ignored that has no other form.
+    module, where something would be ignored that has no other form, and for a weight that float16 cannot hold.
     """
     defaults = torch.export.default_decompositions()
     legal = program.run_decompositions(
@@ -83,6 +83,15 @@ def _bound_constants(program: ExportedProgram) -> None:
 
     for node in program.graph.nodes:
         node.args, node.kwargs = map_aggregate((node.args, node.kwargs), bounded)
-    for name, value in program.constants.items():
-        if isinstance(value, Tensor) and value.is_floating_point():
-            program.constants[name] = torch.where(value.isinf(), value, value.clamp(-FLOAT16_MAX, FLOAT16_MAX))
+    for tensors in (program.constants, program.state_dict):
+        for name, value in tensors.items():
+            if isinstance(value, Tensor) and value.is_floating_point() and _exceeds_float16(value):
+                if name in program.graph_signature.parameters:
+                    raise NotConverted(
+                        f"the weight {name} has values that float16 cannot hold; ask for float32 precision"
+                    )
+                tensors[name] = torch.where(value.isinf(), value, value.clamp(-FLOAT16_MAX, FLOAT16_MAX))
+
+
+def _exceeds_float16(value: Tensor) -> bool:
+    return bool((value.abs().nan_to_num(posinf=0) > FLOAT16_MAX).any())

@@ -2,7 +2,7 @@
 
 Its torch.export frontend drops arguments (`alpha=`, `approximate=`, `value=`), its passes take x // 1 for x, its
 reciprocal adds 1e-4 to the divisor, its triu multiplies an infinite mask by zero. An entry of REWRITES is a plain
-PyTorch function with the operator's own signature, used as a decomposition: it returns NotImplemented where the operator
+PyTorch function with the operator's own signature, used as a decomposition: it returns NotImplemented where that one
 comes through as it is. For the operators in EXPANDED torch's own decomposition serves.
 
 The reports behind them, by number in apple/coremltools: alpha 2573, x // 1 2762, triu 2771, atan2 2769, diagonal 2565,
