@@ -1,10 +1,8 @@
-"""Prove one saved file: run it, and hold its answers against the model's."""
+"""Prove one saved file: run it on every engine that there is, and hold the answers against the model's."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from types import ModuleType
 
 import numpy as np
 
@@ -12,54 +10,71 @@ from ..reparam import Folded
 from ..validate.parity import Parity, compare, predict
 from ..validate.verdict import Tolerance
 from .artifact import Artifact, NotRun
+from .engines import Engine, Rounds, engines
 from .job import Checks
-from .rounded import rounded_answers
+from .rounded import answers_of_rounded_values, answers_of_rounded_weights
 from .subject import Subject, Values, network_input, truth
 
-Runner = Callable[[Values], Values]
+
+@dataclass(frozen=True)
+class Check:
+    """How a file compares with the model when `engine` runs it."""
+
+    engine: str
+    parity: Parity | NotRun
 
 
 @dataclass(frozen=True)
 class Yardstick:
-    """What artifacts are held against: the unfolded model in float64 and in float32, and float16's own cost."""
+    """What files are held against: the unfolded model in float64 and in float32, and what float16 must cost."""
 
     truth: Values
     reference: Values
-    costs: dict[str, Values]
-    """Precision → the answers of the folded model rounded to it; float32 has none, its cost is the reference's error."""
+    costs: dict[tuple[str, Rounds], Values]
+    """(precision, what is rounded to it) → the folded model's answers. Float32 has none: its cost is the floor."""
 
 
 def yardstick(subject: Subject, folded: Folded, precisions: set[str]) -> Yardstick:
-    """Run the model in the ways that the artifacts' precisions call for."""
-    costs = {}
+    """Run the model in the ways that the files' precisions call for."""
+    costs: dict[tuple[str, Rounds], Values] = {}
     if "float16" in precisions:
-        rounded = rounded_answers(folded.module, network_input(subject))
-        costs["float16"] = dict(zip(subject.output_names, rounded, strict=True))
+        batch = network_input(subject)
+        names = subject.output_names
+        costs["float16", "all values"] = dict(zip(names, answers_of_rounded_values(folded.module, batch), strict=True))
+        costs["float16", "weights"] = dict(zip(names, answers_of_rounded_weights(folded.module, batch), strict=True))
     return Yardstick(truth(subject), subject.reference, costs)
 
 
-def check(artifact: Artifact, form: ModuleType, subject: Subject, ours: Yardstick, checks: Checks) -> Parity | NotRun:
-    """Open the saved file with its format's runner and compare; NotRun where nothing here can run it."""
-    runner = form.runner(artifact)
-    if isinstance(runner, NotRun):
-        return runner
-    given = predict(runner, laid_out(artifact, subject.feed), batch=_fixed_batch(artifact))
+def check(artifact: Artifact, subject: Subject, ours: Yardstick, options: Checks) -> tuple[Check, ...]:
+    """Open the saved file in each engine of its format, run it, compare."""
+    feed = laid_out(artifact, subject.feed)
+    return tuple(
+        Check(engine.name, _parity(engine, artifact, feed, subject, ours, options)) for engine in engines(artifact)
+    )
+
+
+def _parity(
+    engine: Engine, artifact: Artifact, feed: Values, subject: Subject, ours: Yardstick, options: Checks
+) -> Parity | NotRun:
+    if isinstance(engine.run, NotRun):
+        return engine.run
+    given = predict(engine.run, feed, batch=_fixed_batch(artifact))
     return compare(
         ours.truth,
         ours.reference,
         {name: values for name, values in given.items() if name not in _added(artifact)},
         precision=artifact.precision,
-        precision_cost=ours.costs.get(artifact.precision),
-        tolerance=tolerance(checks),
+        precision_cost=ours.costs.get((artifact.precision, engine.rounds)),
+        tolerance=tolerance(options),
         inputs=subject.inputs,
     )
 
 
-def tolerance(checks: Checks) -> Tolerance | None:
+def tolerance(options: Checks) -> Tolerance | None:
     """The user's own bound, or None for the measured one."""
-    if checks.atol is None and checks.rtol is None:
+    if options.atol is None and options.rtol is None:
         return None
-    return Tolerance(atol=checks.atol or 0.0, rtol=checks.rtol or 0.0)
+    return Tolerance(atol=options.atol or 0.0, rtol=options.rtol or 0.0)
 
 
 def laid_out(artifact: Artifact, feed: Values) -> Values:

@@ -95,8 +95,6 @@ def _fill(room: Path, job: Job, loaded: Subject, prepared: Prepared, stages: Sta
     with stages("run the model for comparison"):
         ours = yardstick(loaded, prepared.folded, {artifact.precision for artifact in artifacts})
     results = tuple(_result(artifact, job, loaded, ours, stages) for artifact in artifacts)
-    with stages("look for weights that the check cannot see"):
-        coverage = cover(loaded, results)
     measured = {}
     if job.checks.benchmark:
         with stages("measure latency"):
@@ -115,7 +113,6 @@ def _fill(room: Path, job: Job, loaded: Subject, prepared: Prepared, stages: Sta
         request=job.request,
         folded=prepared.folded,
         results=results,
-        coverage=coverage,
         latencies=measured,
         stages=tuple(stages.done),
         versions={name: number for artifact in artifacts for name, number in artifact.versions.items()},
@@ -141,7 +138,9 @@ def _convert(
 
 def _result(artifact: Artifact, job: Job, loaded: Subject, ours: Yardstick, stages: Stages) -> Result:
     with stages(f"check {artifact.path.name}"):
-        return Result(artifact, check(artifact, FORMATS[artifact.format], loaded, ours, job.checks))
+        checks = check(artifact, loaded, ours, job.checks)
+    with stages(f"look for weights that the check of {artifact.path.name} cannot see"):
+        return Result(artifact, checks, cover(loaded, checks))
 
 
 def _put_in_place(room: Path, job: Job, report: ExportReport) -> Path:

@@ -15,9 +15,9 @@ from typing import Any, Literal
 from ..models.loaded import Weights
 from ..reparam import Folded
 from ..validate.latency import Latency
-from ..validate.parity import Parity
 from ..validate.vacuity import Coverage
 from .artifact import Artifact, NotRun
+from .check import Check
 from .request import Request
 from .stages import Stage
 
@@ -28,10 +28,11 @@ Outcome = Literal["passed", "failed", "not checked"]
 
 @dataclass(frozen=True)
 class Result:
-    """One format: the file, and how it compares with the model."""
+    """One format: the file, and how it compares with the model on each engine that could run it."""
 
     artifact: Artifact
-    parity: Parity | NotRun
+    checks: tuple[Check, ...]
+    coverage: Coverage | NotRun
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,6 @@ class ExportReport:
     request: Request
     folded: Folded
     results: tuple[Result, ...]
-    coverage: Coverage | NotRun
     latencies: dict[str, Latency]
     stages: tuple[Stage, ...]
     versions: dict[str, str]
@@ -59,18 +59,22 @@ class ExportReport:
 
 
 def outcome_of(results: tuple[Result, ...], *, require_parity: bool) -> tuple[Outcome, str]:
-    """The verdict on a whole run, and why: one failed file fails it; a file nobody could check keeps it unproven."""
+    """The verdict on a whole run, and why: one failed check fails it, and so does, where parity is required, a file
+    that no engine passed; without that a file nobody could judge leaves the run unproven."""
     for result in results:
-        if isinstance(result.parity, NotRun):
-            if require_parity:
-                return "failed", f"{result.artifact.path.name}: {result.parity.reason} (--require-parity)"
-        elif result.parity.verdict == "failed" or (require_parity and result.parity.verdict != "passed"):
-            return "failed", f"{result.artifact.path.name}: {result.parity.reason}"
-    unproven = [result for result in results if isinstance(result.parity, NotRun) or result.parity.verdict != "passed"]
-    if unproven:
-        first = unproven[0]
-        return "not checked", f"{first.artifact.path.name}: {first.parity.reason}"
+        for check in result.checks:
+            if not isinstance(check.parity, NotRun) and check.parity.verdict == "failed":
+                return "failed", f"{result.artifact.path.name} ({check.engine}): {check.parity.reason}"
+    for result in results:
+        unproven = [check for check in result.checks if _verdict(check) != "passed"]
+        if len(unproven) == len(result.checks):
+            told = f"{result.artifact.path.name}: {unproven[0].parity.reason}" if unproven else "no engine runs it"
+            return ("failed", f"{told} (--require-parity)") if require_parity else ("not checked", told)
     return "passed", f"{len(results)} of {len(results)} files compute what the model computes"
+
+
+def _verdict(check: Check) -> str:
+    return "not run" if isinstance(check.parity, NotRun) else check.parity.verdict
 
 
 def report_json(report: ExportReport) -> str:

@@ -55,7 +55,7 @@ class Sensitivity:
 
 
 def sensitivity(
-    module: nn.Module, inputs: Tensor, *, bound: float, max_forwards: int = 24, seed: int = 0
+    module: nn.Module, inputs: Tensor, *, bound: float, max_forwards: int = 20, seed: int = 0
 ) -> Sensitivity:
     """The sensitivity of the float outputs of `module(inputs)` to every parameter and every norm statistic.
 

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from .report import ExportReport, Result
+    from .check import Check
+    from .report import ExportReport
 
 WIDTH = 116
 VERDICT_STYLES = {"passed": "green", "failed": "bold red", "not judged": "yellow", "not checked": "yellow"}
@@ -98,22 +99,22 @@ def _files(report: ExportReport) -> Table:
 
 def _parity(report: ExportReport) -> Table:
     figures = ("max abs", "rel. L2", "floor", "cosine", "SNR dB", "top-1", "top-5")
-    rows = table("file", "output", *figures, "verdict", left=("file", "output", "verdict"))
+    rows = table("engine", "output", *figures, "verdict", left=("engine", "output", "verdict"))
     for result in report.results:
-        for row in _parity_rows(result):
-            rows.add_row(*row)
+        for check in result.checks:
+            for row in _parity_rows(check):
+                rows.add_row(*row)
     return rows
 
 
-def _parity_rows(result: Result) -> Iterator[tuple[str, ...]]:
-    name = result.artifact.path.name
-    if isinstance(result.parity, NotRun):
-        yield (name, *[""] * 8, _styled("not checked"))
+def _parity_rows(check: Check) -> Iterator[tuple[str, ...]]:
+    if isinstance(check.parity, NotRun):
+        yield (check.engine, *[""] * 8, _styled("not checked"))
         return
-    for output in result.parity.outputs:
+    for output in check.parity.outputs:
         ranks = output.ranking
         yield (
-            name,
+            check.engine,
             output.name,
             _number(output.max_abs, ".1e"),
             _number(output.relative_l2, ".1e"),
@@ -136,10 +137,12 @@ def _number(value: float | None, form: str) -> str:
 
 def _print_reasons(out: Console, report: ExportReport) -> None:
     for result in report.results:
-        told = result.parity.reason
-        out.print(f"{result.artifact.path.name}: {told}", markup=False)
-    covered = report.coverage
-    out.print(f"coverage: {covered.reason if isinstance(covered, NotRun) else covered.describe()}", markup=False)
+        for check in result.checks:
+            out.print(f"{check.engine}: {check.parity.reason}", markup=False)
+    for result in report.results:
+        covered = result.coverage
+        told = covered.reason if isinstance(covered, NotRun) else covered.describe()
+        out.print(f"coverage of {result.artifact.path.name}: {told}", markup=False)
 
 
 def _latency(report: ExportReport) -> Table:

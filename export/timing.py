@@ -9,9 +9,9 @@ import torch
 
 from ..reparam import Folded
 from ..validate.latency import Latency, measure
-from . import FORMATS
 from .artifact import Artifact, NotRun
 from .check import laid_out
+from .engines import fastest
 from .subject import Subject, network_input
 
 
@@ -23,7 +23,7 @@ def latencies(subject: Subject, folded: Folded, artifacts: Sequence[Artifact]) -
         "PyTorch, folded": partial(_forward, folded.module, picture),
     }
     for artifact in artifacts:
-        runner = FORMATS[artifact.format].runner(artifact)
+        runner = fastest(artifact)
         if not isinstance(runner, NotRun):
             feed = {name: values[:1] for name, values in laid_out(artifact, subject.feed).items()}
             runners[artifact.path.name] = partial(runner, feed)
