@@ -4,8 +4,8 @@
     python benchmarks/conformance.py                             # operators, all of them: hours
     python benchmarks/conformance.py --suite torch --sample 3    # the PyTorch frontend's tests (TorchScript)
 
-Each run adds or replaces its suite in conformance.json beside this file and rewrites conformance.md from it. A case counts
-as executed when the executor was asked for a prediction; the others only build or convert a model.
+Each run adds or replaces its suite in conformance.json beside this file and rewrites conformance.md from it. A case
+counts as executed when the executor was asked for a prediction; the others only build or convert a model.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def run(suite: str, sample: int, select: str | None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "table.json")
         command = [
-            *(sys.executable, "-m", "pytest", "-q", "-x", "--maxfail=100000", "-W", "ignore", "-c", os.devnull),
+            *(sys.executable, "-m", "pytest", "-q", "-W", "ignore", "-c", os.devnull),
             *("--rootdir", folder, "-p", "benchmarks.conformance_plugin", "-p", "no:cacheprovider", "--tb=no"),
             *("--conformance-sample", str(sample), "--conformance-out", str(out)),
             *(("-k", select) if select else ()),

@@ -15,6 +15,7 @@ import shutil
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -167,17 +168,15 @@ def _step_into(message: Any, field: Any, value: Any, chance: random.Random) -> A
     elif chance.random() < 0.3:
         del value[at]
     else:
-        value[at] = _other(value[at], chance)
+        with suppress(ValueError, TypeError):
+            value[at] = _other(value[at], chance)
     return None
 
 
 def _replace(message: Any, field: Any, chance: random.Random) -> None:
-    for _ in range(5):
-        try:
-            setattr(message, field.name, _other(getattr(message, field.name), chance))
-            return
-        except (ValueError, TypeError):
-            continue
+    """Another value for a field; one that the field cannot hold leaves it as it was."""
+    with suppress(ValueError, TypeError):
+        setattr(message, field.name, _other(getattr(message, field.name), chance))
 
 
 def _other(value: Any, chance: random.Random) -> Any:

@@ -118,7 +118,9 @@ def test_linear_and_matmul() -> None:
     y = random(2, 6, 5)
     close(linear.matmul(x, y, True, True), x.transpose(1, 2) @ y.transpose(1, 2))
     close(linear.matmul(x, random(4)), x @ random(4))
-    close(linear.linear(torch.ones(2, 4, dtype=torch.int32), weight), torch.ones(2, 4).double() @ weight.T)
+    whole = torch.ones(2, 4, dtype=torch.int32)
+    close(linear.linear(whole, weight), torch.ones(2, 4).double() @ weight.T)
+    close(linear.linear(whole, whole, torch.tensor([0.5, 1.5]).double()), torch.tensor([[4.5, 5.5]] * 2).double())
 
 
 def test_attention() -> None:
