@@ -1,7 +1,7 @@
 """The normal form as JSON, and back: what the store keeps and `--json` prints.
 
-The field names are those of the dataclasses in `report.py`; an operation's fields that say nothing are left out. `SCHEMA` goes
-up when a reader of the old form would misread the new one.
+The field names are those of the dataclasses in `report.py`; an operation's fields that say nothing are left out.
+`SCHEMA` goes up when a reader of the old form would misread the new one.
 """
 
 from __future__ import annotations

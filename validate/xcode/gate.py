@@ -12,10 +12,12 @@ from dataclasses import dataclass
 
 from .noise import Interval
 from .report import Report
-from .rules import Rule, RuleError, measure
+from .rules import Rule, RuleError, measure, stage_of
 
 PASS, FAIL, NOISY = "pass", "fail", "too noisy"
-REGRESSION_METRICS = ("predict.median", "load.uncached.median")
+_CLOCK = 1e-9
+"""No clock resolves less, in seconds: a time of zero is at least this."""
+REGRESSION_METRICS = ("predict.median",)
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,15 @@ def judge_rule(report: Report, rule: Rule) -> Verdict:
     return Verdict(rule.text, outcome, reason, rule.kind, value, rule.limit, noise)
 
 
-def judge_regression(report: Report, base: Report, allowed: float) -> list[Verdict]:
-    """Whether each time of `REGRESSION_METRICS` grew by more than `allowed` (0.05 is 5 %) since the base.
+def judge_regression(report: Report, base: Report, allowed: float, metrics: Sequence[str]) -> list[Verdict]:
+    """Whether each of the times grew by more than `allowed` (0.05 is 5 %) since the base.
 
-    Raises `RuleError` when the two were not measured on the same kind of device with the same units.
+    Raises `RuleError` for a metric that is no time, and when the two were not measured on the same kind of device with
+    the same units.
     """
+    for metric in metrics:
+        if not stage_of(metric):
+            raise RuleError(f"--metric {metric[:40]!r}: expected a time, as in predict.median or load.uncached")
     for what, ours, theirs in (
         ("device", report.device.model, base.device.model),
         ("compute units", report.config.units, base.config.units),
@@ -57,16 +63,20 @@ def judge_regression(report: Report, base: Report, allowed: float) -> list[Verdi
     ):
         if ours != theirs:
             raise RuleError(f"cannot be compared: {what} {ours or 'unknown'} here, {theirs or 'unknown'} in the base")
-    return [verdict for m in REGRESSION_METRICS if (verdict := _grown(report, base, m, allowed)) is not None]
+    return [_grown(report, base, metric, allowed) for metric in metrics]
 
 
 def gate(
-    report: Report, rules: Sequence[Rule], base: Report | None = None, allowed: float | None = None
+    report: Report,
+    rules: Sequence[Rule],
+    base: Report | None = None,
+    allowed: float | None = None,
+    metrics: Sequence[str] = REGRESSION_METRICS,
 ) -> list[Verdict]:
     """Every verdict on the report. Raises `RuleError` for a base that cannot be compared, or nothing to judge."""
     verdicts = [judge_rule(report, rule) for rule in rules]
     if base is not None and allowed is not None:
-        verdicts += judge_regression(report, base, allowed)
+        verdicts += judge_regression(report, base, allowed, metrics or REGRESSION_METRICS)
     if not verdicts:
         raise RuleError("nothing to judge: give a --rule, or --max-regression and a base")
     return verdicts
@@ -83,13 +93,9 @@ def show(value: float, kind: str) -> str:
     return f"{value:.10g}"
 
 
-def _grown(report: Report, base: Report, metric: str, allowed: float) -> Verdict | None:
+def _grown(report: Report, base: Report, metric: str, allowed: float) -> Verdict:
     (now, noise), (before, noise_before) = measure(report, metric), measure(base, metric)
-    name = f"{metric} at most {allowed:.4g} over the base".replace(
-        f"{allowed:.4g}", f"{allowed:.4%}".rstrip("0%").rstrip(".") + " %"
-    )
-    if now is None and before is None:
-        return None
+    name = f"{metric} at most {allowed * 100:.4g} % over the base"
     if now is None or before is None or before <= 0:
         where = "report" if now is None else "base"
         return Verdict(name, FAIL, f"the {where} has no {metric}", "growth", limit=allowed)
@@ -103,8 +109,7 @@ def _grown(report: Report, base: Report, metric: str, allowed: float) -> Verdict
 
 
 def _growth_span(now: Interval, before: Interval) -> Interval:
-    high = now.high / before.low - 1 if before.low > 0 else float("inf")
-    return Interval(now.low / before.high - 1, high)
+    return Interval(now.low / before.high - 1, now.high / max(before.low, _CLOCK) - 1)
 
 
 def _span(noise: Interval | None, kind: str) -> str:

@@ -54,6 +54,14 @@ def parse_rule(text: str) -> Rule:
     return Rule(text.strip(), metric, comparison, float(number) * _factor(kind, unit, text), kind)
 
 
+def parse_part(text: str) -> float:
+    """ "5%" or "0.05" → 0.05. Raises `RuleError`."""
+    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*(%?)\s*", text)
+    if not match or (not match.group(2) and float(match.group(1)) >= 1):
+        raise RuleError(f"{text[:80]!r}: expected a percentage, as in 5%")
+    return float(match.group(1)) * (0.01 if match.group(2) else 1.0)
+
+
 def measure(report: Report, metric: str) -> tuple[float | None, Interval | None]:
     """(the metric's value in seconds, bytes or units of one, its noise interval); None where the report has none."""
     if metric == "size":
@@ -103,7 +111,7 @@ def _kind(metric: str, text: str) -> str:
         return "share"
     raise RuleError(
         f"rule {text[:80]!r}: unknown metric {metric[:40]!r}; known: {', '.join(STAGES)} "
-        f"(with .{', .'.join(STATISTICS)}), ane.share, ane.eligible, ane.operations (or gpu, cpu), switches, operations, size"
+        f"(with .{', .'.join(STATISTICS)}); ane.share, .eligible, .operations (or gpu, cpu); switches, operations, size"
     )
 
 

@@ -1,9 +1,7 @@
-"""Reports that accumulate: one SQLite file, append-only, one row per file, keyed by the file's SHA-256.
+"""Reports that accumulate in one file: added once, listed, and fetched again by the beginning of their hash.
 
-Two tables hold a report: `reports` the few figures that lists and matrices show, `bodies` the whole normal form
-(compressed JSON), so that going through ten thousand reports reads no body. Joins to exports and notes come later than
-a report and again, so they are rows of their own; the latest join counts. Triggers refuse changes and deletions.
-A file's version stands in `user_version`: a newer one is refused, never written to.
+A report is keyed by the SHA-256 of the file it came from, so importing it twice makes one row. The latest join of a
+report counts. The file itself is `database.py`'s.
 """
 
 from __future__ import annotations
@@ -13,46 +11,20 @@ import os
 import sqlite3
 import sys
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from .codec import from_dict, to_dict
+from .database import StoreError, reading, writing
 from .join import Join, Match
 from .placement import place
 from .report import Report
 from .stage import Stage, spread, statistic
 
-VERSION = 1
-APPLICATION_ID = 0x66757365  # "fuse"
-WAIT_SECONDS = 60.0
 MAX_BODY = 512 * 2**20
-
-_TABLES = """
-CREATE TABLE reports (
-    sha256 TEXT PRIMARY KEY, imported_at TEXT NOT NULL, ran_at TEXT, format TEXT NOT NULL, source TEXT NOT NULL,
-    model TEXT, export_id TEXT, bytes INTEGER, device TEXT, os TEXT, units TEXT, predictions INTEGER,
-    predict_median REAL, predict_p95 REAL, predict_spread REAL, load_uncached REAL, load_cached REAL, compile REAL,
-    ane_share REAL, switches INTEGER);
-CREATE TABLE bodies (sha256 TEXT PRIMARY KEY REFERENCES reports, body BLOB NOT NULL);
-CREATE TABLE joins (
-    id INTEGER PRIMARY KEY, sha256 TEXT NOT NULL REFERENCES reports, joined_at TEXT NOT NULL, level TEXT NOT NULL,
-    variant TEXT, export_id TEXT, body BLOB NOT NULL);
-CREATE TABLE notes (
-    id INTEGER PRIMARY KEY, sha256 TEXT NOT NULL REFERENCES reports, noted_at TEXT NOT NULL, text TEXT NOT NULL);
-CREATE INDEX joins_of_report ON joins (sha256);
-"""
-_TRIGGER = """
-CREATE TRIGGER {table}_{verb} BEFORE {verb} ON {table}
-BEGIN SELECT RAISE(ABORT, 'the store is append-only'); END;
-"""
-
-
-class StoreError(ValueError):
-    """A store that cannot be used. The message is one line."""
 
 
 class Row(NamedTuple):
@@ -122,7 +94,7 @@ def add(path: Path, entries: Sequence[Entry]) -> list[bool]:
     The file is made if there is none. Raises `StoreError`.
     """
     bodies = [_pack(to_dict(entry.report)) for entry in entries]
-    with _opened(path, create=True) as store, _transaction(store):
+    with writing(path) as store:
         return [_add(store, entry, body) for entry, body in zip(entries, bodies, strict=True)]
 
 
@@ -134,7 +106,7 @@ def rows(path: Path, *, subject: str | None = None, device: str | None = None, l
         WHERE (:subject IS NULL OR COALESCE(j.variant, r.model) = :subject) AND (:device IS NULL OR r.device = :device)
         ORDER BY COALESCE(r.ran_at, r.imported_at) DESC, r.sha256 LIMIT :limit"""
     values = {"subject": subject, "device": device, "limit": -1 if limit is None else limit}
-    with _opened(path) as store:
+    with reading(path) as store:
         return [Row(*row) for row in store.execute(query, values)]
 
 
@@ -144,7 +116,7 @@ def get(path: Path, prefix: str) -> Stored:
         raise StoreError(
             f"{prefix[:80]!r}: expected a file, or 4 or more characters of a report's id (xcode list shows them)"
         )
-    with _opened(path) as store:
+    with reading(path) as store:
         found = store.execute(
             "SELECT sha256, imported_at FROM reports WHERE substr(sha256, 1, ?) = ? LIMIT 3",
             (len(prefix), prefix.lower()),
@@ -217,65 +189,6 @@ def summary(report: Report, imported_at: str, join: Join | None = None) -> Row:
         variant=join.variant if join else None,
         match=join.match.level if join else None,
     )
-
-
-@contextmanager
-def _opened(path: Path, *, create: bool = False) -> Iterator[sqlite3.Connection]:
-    """A checked connection. SQLite's own errors become one line."""
-    try:
-        if create:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        elif not path.exists():
-            raise StoreError(f"{path.name}: no store there yet; `fuseport xcode import` makes it")
-        address = f"{path.resolve().as_uri()}?mode={'rwc' if create else 'rw'}"
-        with closing(sqlite3.connect(address, uri=True, timeout=WAIT_SECONDS, isolation_level=None)) as store:
-            if create:
-                with _transaction(store):
-                    _prepare(store, path)
-            else:
-                _check_version(store, path)
-            yield store
-    except sqlite3.Error as error:
-        raise StoreError(f"{path.name}: the store cannot be used ({error})") from None
-    except OSError as error:
-        raise StoreError(f"{path.name}: the store cannot be used ({error.strerror or error})") from None
-
-
-def _prepare(store: sqlite3.Connection, path: Path) -> None:
-    """The tables, in an empty file; else the version is checked."""
-    if store.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()[0]:
-        _check_version(store, path)
-        return
-    triggers = [(table, verb) for table in ("reports", "bodies", "joins", "notes") for verb in ("UPDATE", "DELETE")]
-    for statement in filter(str.strip, _TABLES.split(";")):
-        store.execute(statement)
-    for table, verb in triggers:
-        store.execute(_TRIGGER.format(table=table, verb=verb))
-    store.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    store.execute(f"PRAGMA user_version = {VERSION}")
-
-
-def _check_version(store: sqlite3.Connection, path: Path) -> None:
-    (application,) = store.execute("PRAGMA application_id").fetchone()
-    (version,) = store.execute("PRAGMA user_version").fetchone()
-    if application != APPLICATION_ID:
-        raise StoreError(
-            f"{path.name}: a database, but no store of performance reports; name another file with --store"
-        )
-    if version > VERSION:
-        raise StoreError(f"{path.name}: a store of version {version}, this program knows {VERSION}; update fuseport")
-
-
-@contextmanager
-def _transaction(store: sqlite3.Connection) -> Iterator[None]:
-    """One write at a time: another import waits for its end; an error takes everything back."""
-    store.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        store.execute("ROLLBACK")
-        raise
-    store.execute("COMMIT")
 
 
 def _pack(value: dict[str, Any]) -> bytes:
