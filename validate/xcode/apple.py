@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from .document import clean, read_count, read_dict, read_list, read_number, read_seconds
+from .document import brief, clean, read_count, read_dict, read_list, read_number, read_seconds
 from .metadata import described, is_constant, read_model
 from .report import Config, Device, Model, Report, Source
 from .stage import Stage
@@ -58,14 +58,12 @@ def recognises(document: Any) -> bool:
 
 def read(document: dict[str, Any], source: Source, *, keep_identifiers: bool = False) -> Report:
     """The report in the normal form. Raises `ReportError` where a value that makes figures has the wrong type."""
-    info, metadata, results = (
-        read_dict(document.get(k) or {}, k) for k in ("deviceInfo", "modelMetadata", "deviceResults")
-    )
+    info, metadata, results = (read_dict(document.get(k), k) for k in ("deviceInfo", "modelMetadata", "deviceResults"))
     oddities = _unknown_keys(document, {"deviceInfo": info, "modelMetadata": metadata, "deviceResults": results})
     warnings: list[str] = []
-    program = read_structure(results.get("modelStructure") or {})
+    program = read_structure(results.get("modelStructure"))
     oddities += dict.fromkeys(program.oddities)
-    config = _read_config(document.get("computeUnit"), results.get("perfRunConfig") or {}, oddities)
+    config = _read_config(document.get("computeUnit"), results.get("perfRunConfig"), oddities)
     model = read_model(metadata, oddities)
     device = _read_device(info, results, oddities)
     stages = _read_stages(results, config, warnings, oddities)
@@ -91,7 +89,7 @@ def _unknown_keys(document: dict[str, Any], parts: Mapping[str, dict[str, Any]])
     for key, known in KNOWN_VERSIONS.items():
         found = document.get(key)
         if found != known:
-            said = "missing" if found is None else clean(repr(found)[:40])
+            said = "missing" if found is None else brief(found)
             oddities.append(f"{key} {said} (known: {known})")
     for name, known in _KEYS.items():
         unknown = (parts[name] if name else document).keys() - known
@@ -104,8 +102,8 @@ def _read_config(setting: Any, run: Any, oddities: list[str]) -> Config:
     oddities += sorted(f"key perfRunConfig.{clean(key)}" for key in run.keys() - _RUN_KEYS)
     units, allowed = SETTINGS.get(setting, (None, None)) if type(setting) is int else (None, None)
     if units is None and setting is not None:
-        units = f"unknown ({clean(repr(setting)[:40])})"
-        oddities.append(f"computeUnit {clean(repr(setting)[:40])}")
+        units = f"unknown ({brief(setting)})"
+        oddities.append(f"computeUnit {brief(setting)}")
     counts = {key: read_count(run[key], f"perfRunConfig.{key}") for key in _RUN_KEYS if run.get(key) is not None}
     return Config(
         units=units,
@@ -119,9 +117,9 @@ def _read_config(setting: Any, run: Any, oddities: list[str]) -> Config:
 def _read_stages(results: dict[str, Any], config: Config, warnings: list[str], oddities: list[str]) -> dict[str, Stage]:
     samples: dict[str, tuple[float, ...]] = {}
     for name in ("compile", "load", "predict"):
-        stage = read_dict(results.get(name) or {}, name)
+        stage = read_dict(results.get(name), name)
         oddities += sorted(f"key {name}.{clean(key)}" for key in stage.keys() - _STAGE_KEYS)
-        samples[name] = read_seconds(stage.get("samples") or [], f"{name}.samples")
+        samples[name] = read_seconds(stage.get("samples"), f"{name}.samples")
         if not samples[name]:
             warnings.append(f"{name}: the file has no samples")
     stages = {}
@@ -163,7 +161,7 @@ def _uneven(name: str, samples: tuple[float, ...], iterations: int | None, repea
 def _run_date(results: dict[str, Any], oddities: list[str]) -> str | None:
     """Start of the last stage's last sample: good as the run's date."""
     for name in ("predict", "load", "compile"):
-        start = read_dict(results.get(name) or {}, name).get("startTime")
+        start = read_dict(results.get(name), name).get("startTime")
         if start is None:
             continue
         seconds = read_number(start, f"{name}.startTime")
@@ -175,7 +173,7 @@ def _run_date(results: dict[str, Any], oddities: list[str]) -> str | None:
 
 def _read_device(info: dict[str, Any], results: dict[str, Any], oddities: list[str]) -> Device:
     kinds = info.get("deviceType")
-    available = read_list(results.get("availableComputeDevices") or [], "availableComputeDevices")
+    available = read_list(results.get("availableComputeDevices"), "availableComputeDevices")
     units = [unit_name(device, "availableComputeDevices", oddities) for device in available]
     return Device(
         model=described(info, "modelName", oddities),

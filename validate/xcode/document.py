@@ -73,14 +73,17 @@ def clean(text: str) -> str:
 
 
 def read_dict(value: Any, where: str) -> dict[str, Any]:
-    return value if isinstance(value, dict) else _refuse(where, "an object", value)
+    """An object; an absent one (None) is empty."""
+    return {} if value is None else value if isinstance(value, dict) else _refuse(where, "an object", value)
 
 
 def read_list(value: Any, where: str) -> list[Any]:
-    return value if isinstance(value, list) else _refuse(where, "an array", value)
+    """An array; an absent one (None) is empty."""
+    return [] if value is None else value if isinstance(value, list) else _refuse(where, "an array", value)
 
 
 def read_text(value: Any, where: str) -> str:
+    """A text, cleaned."""
     return clean(value) if isinstance(value, str) else _refuse(where, "a text", value)
 
 
@@ -108,13 +111,16 @@ def read_seconds(value: Any, where: str) -> tuple[float, ...]:
     return tuple(samples)
 
 
+def brief(value: Any) -> str:
+    """A decoded value in a few words, for a message."""
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else "an array"
+    return clean(repr(value[:60] if isinstance(value, str) else value)[:60])
+
+
 def _refuse(where: str, expected: str, value: Any) -> NoReturn:
-    came = f"{type(value).__name__} {clean(repr(value)[:60])}" if not isinstance(value, (dict, list)) else _kind(value)
-    raise ReportError(f"{where}: expected {expected}, found {came}")
-
-
-def _kind(value: Any) -> str:
-    return "an object" if isinstance(value, dict) else "an array"
+    kind = "" if isinstance(value, dict | list | None) else f"{type(value).__name__} "
+    raise ReportError(f"{where}: expected {expected}, found {kind}{brief(value)}")
 
 
 def _refuse_constant(word: str) -> NoReturn:

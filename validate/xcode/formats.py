@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import replace
+from typing import Any
 
 from . import apple, ort_perf, ort_profile, tflite
-from .document import ReportError, check_size, clean, parse_json
+from .document import ReportError, brief, check_size, clean, parse_json
 from .intake import Document
 from .report import Report, Source
 
@@ -35,31 +36,44 @@ def read_report(document: Document, *, keep_identifiers: bool = False) -> Report
     except ReportError as error:
         message = str(error)
         raise ReportError(message if message.startswith(document.label) else f"{document.label}: {message}") from None
+    except RecursionError:
+        raise ReportError(f"{document.label}: nested too deeply to be a report") from None
 
 
 def _read(document: Document, keep_identifiers: bool) -> Report:
     data = document.data
     source = Source("", clean(document.label), hashlib.sha256(data).hexdigest(), len(data))
     if looks_like_json(data):
-        value = parse_json(data, document.label)
-        if apple.recognises(value):
-            versions = {key: clean(str(value[key]))[:40] for key in apple.KNOWN_VERSIONS if key in value}
-            source = replace(source, format=apple.NAME, versions=versions)
-            report = apple.read(value, source, keep_identifiers=keep_identifiers)
-            return (
-                report
-                if keep_identifiers
-                else replace(report, source=replace(source, name=_plain_name(document, report, value)))
-            )
-        if ort_profile.recognises(value):
-            return ort_profile.read(value, replace(source, format=ort_profile.NAME))
+        try:
+            value = parse_json(data, document.label)
+        except ReportError:
+            if _text_format(data) is None:  # a log may begin with a bracket, too
+                raise
+        else:
+            return _read_value(value, source, document, keep_identifiers)
+    module = _text_format(data)
+    if module is None:
+        raise ReportError(f"{'no performance report' if data else 'an empty file'}. {_expected()}")
+    if len(data) > MAX_TEXT_BYTES:
+        raise ReportError(f"{len(data) / 2**20:,.0f} MB of text, at most {MAX_TEXT_BYTES // 2**20} MB are read")
+    return module.read(data.decode("utf-8", errors="replace"), replace(source, format=module.NAME))
+
+
+def _read_value(value: Any, source: Source, document: Document, keep_identifiers: bool) -> Report:
+    if ort_profile.recognises(value):
+        return ort_profile.read(value, replace(source, format=ort_profile.NAME))
+    if not apple.recognises(value):
         raise ReportError(f"JSON, but no performance report (no key deviceResults). {_expected()}")
-    for module in TEXT_FORMATS:
-        if any(marker in data for marker in module.MARKERS):
-            if len(data) > MAX_TEXT_BYTES:
-                raise ReportError(f"{len(data) / 2**20:,.0f} MB of text, at most {MAX_TEXT_BYTES // 2**20} MB are read")
-            return module.read(data.decode("utf-8", errors="replace"), replace(source, format=module.NAME))
-    raise ReportError(f"{'an empty file' if not data else 'no performance report'}. {_expected()}")
+    versions = {key: brief(value[key]) for key in apple.KNOWN_VERSIONS if key in value}
+    source = replace(source, format=apple.NAME, versions=versions)
+    report = apple.read(value, source, keep_identifiers=keep_identifiers)
+    if not report.stages and not report.operations:
+        raise ReportError("an Xcode report without any timing or operation; export it again from Xcode")
+    return replace(report, source=replace(source, name=_plain_name(document, report, value)))
+
+
+def _text_format(data: bytes) -> Any:
+    return next((module for module in TEXT_FORMATS if any(marker in data for marker in module.MARKERS)), None)
 
 
 def looks_like_json(data: bytes) -> bool:

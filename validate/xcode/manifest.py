@@ -49,9 +49,7 @@ def _read_file(path: Path) -> list[ExportRecord]:
         document = read_dict(parse_json(path.read_bytes(), name), name)
     except OSError as error:
         raise ReportError(f"{name}: the export report cannot be read ({error.strerror})") from None
-    artifacts = [
-        read_dict(a, f"{name}: artifacts") for a in read_list(document.get("artifacts", []), f"{name}: artifacts")
-    ]
+    artifacts = [read_dict(a, f"{name}: artifacts") for a in read_list(document.get("artifacts"), f"{name}: artifacts")]
     if not artifacts and not document.keys() & {"export_id", "modules"}:
         raise ReportError(
             f"{name}: expected an export report with artifacts, found none; name the file export-model wrote"
@@ -62,8 +60,8 @@ def _read_file(path: Path) -> list[ExportRecord]:
 def _record(artifact: dict[str, Any], document: dict[str, Any], source: str) -> ExportRecord:
     path = _text(artifact, "path", source) or _text(artifact, "name", source)
     size = artifact.get("bytes")
-    modules = read_dict(artifact.get("modules") or {}, f"{source}: modules")
-    operations = read_dict(artifact.get("operations") or {}, f"{source}: operations")
+    modules = read_dict(artifact.get("modules"), f"{source}: modules")
+    operations = read_dict(artifact.get("operations"), f"{source}: operations")
     return ExportRecord(
         source=source,
         export_id=_text(artifact, "export_id", source),

@@ -76,7 +76,7 @@ def _raw_metadata(value: Any, oddities: list[str]) -> dict[str, Any]:
 def _features(schema: Any) -> tuple[Feature, ...]:
     features = schema if isinstance(schema, list) else []
     return tuple(
-        Feature(clean(f["name"]), clean(str(f.get("formattedType", ""))), _shape(f.get("shape")))
+        Feature(clean(f["name"]), described(f, "formattedType", []) or "", _shape(f.get("shape")))
         for f in features
         if isinstance(f, dict) and isinstance(f.get("name"), str)
     )

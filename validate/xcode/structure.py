@@ -42,7 +42,7 @@ def read_structure(value: Any) -> Program:
 
 def unit_name(value: Any, where: str, oddities: list[str]) -> str | None:
     """`{"deviceType": {"neuralEngine": {}}}` → "ane"; a unit without a known name keeps the file's."""
-    kinds = read_dict(read_dict(value, where).get("deviceType", {}), f"{where}.deviceType")
+    kinds = read_dict(read_dict(value, where).get("deviceType"), f"{where}.deviceType")
     if len(kinds) != 1:
         oddities.append(f"{where}.deviceType with {len(kinds)} names")
         return None
@@ -57,18 +57,18 @@ def _read_model(value: Any, prefix: str, program: Program, depth: int) -> None:
     structure = read_dict(value, where)
     if "program" in structure:
         body = _payload(structure["program"], f"{where}.program")
-        functions = read_dict(body.get("functions", {}), f"{where}.program.functions")
+        functions = read_dict(body.get("functions"), f"{where}.program.functions")
         for name, function in functions.items():
-            block = read_dict(function, f"function {clean(name)}").get("block", {})
+            block = read_dict(function, f"function {clean(name)}").get("block")
             _read_block(block, prefix + clean(name), "", program, 0)
     elif "neuralNetwork" in structure:
         program.oddities.append(_INFERRED.format("neuralNetwork"))
-        layers = _payload(structure["neuralNetwork"], f"{where}.neuralNetwork").get("layers", [])
+        layers = _payload(structure["neuralNetwork"], f"{where}.neuralNetwork").get("layers")
         for i, layer in enumerate(read_list(layers, f"{where}.layers")):
             _read_layer(read_dict(layer, f"layer {i}"), prefix, f"layer {i}", program)
     elif "pipeline" in structure:
         program.oddities.append(_INFERRED.format("pipeline"))
-        models = _payload(structure["pipeline"], f"{where}.pipeline").get("subModels", [])
+        models = _payload(structure["pipeline"], f"{where}.pipeline").get("subModels")
         for i, model in enumerate(read_list(models, f"{where}.subModels")):
             _read_model(model, f"{prefix}model {i} ", program, depth + 1)
     elif structure:
@@ -77,14 +77,14 @@ def _read_model(value: Any, prefix: str, program: Program, depth: int) -> None:
 
 def _payload(value: Any, where: str) -> dict[str, Any]:
     """Swift writes an enum case with a value as `{"_0": value}`."""
-    return read_dict(read_dict(value, where).get("_0", {}), f"{where}._0")
+    return read_dict(read_dict(value, where).get("_0"), f"{where}._0")
 
 
 def _read_block(value: Any, function: str, path: str, program: Program, depth: int) -> None:
     where = f"{function}{':' if path else ''}{path}"
     if depth > MAX_DEPTH:
         raise ReportError(f"{function}: blocks nested more than {MAX_DEPTH} deep")
-    operations = read_list(read_dict(value, where).get("operations", []), f"{where}.operations")
+    operations = read_list(read_dict(value, where).get("operations"), f"{where}.operations")
     program.listed += len(operations)
     for i, operation in enumerate(operations):
         operation = read_dict(operation, f"{where}.operations[{i}]")
@@ -103,7 +103,7 @@ def _read_operation(operation: dict[str, Any], function: str, path: str, where: 
     operator = read_text(operation.get("operatorName"), f"{where}.operatorName")
     opset = _OPSET.match(operator)
     outputs = _output_names(operation, where)
-    unit, eligible, refusals = _read_usage(operation.get("deviceUsage", {}), f"{where}.deviceUsage", program.oddities)
+    unit, eligible, refusals = _read_usage(operation.get("deviceUsage"), f"{where}.deviceUsage", program.oddities)
     return Operation(
         name=outputs[0],
         type=operator[opset.end() :] if opset else operator,
@@ -125,8 +125,8 @@ def _read_layer(layer: dict[str, Any], function: str, where: str, program: Progr
         program.oddities += [f"layer key {clean(k)}" for k in layer.keys() - _KNOWN_LAYER]
     if "cost" not in layer and "deviceUsage" not in layer:
         return
-    unit, eligible, refusals = _read_usage(layer.get("deviceUsage", {}), f"{where}.deviceUsage", program.oddities)
-    outputs = tuple(read_text(o, f"{where}.outputNames") for o in read_list(layer.get("outputNames", []), where))
+    unit, eligible, refusals = _read_usage(layer.get("deviceUsage"), f"{where}.deviceUsage", program.oddities)
+    outputs = tuple(read_text(o, f"{where}.outputNames") for o in read_list(layer.get("outputNames"), where))
     program.operations.append(
         Operation(
             name=read_text(layer.get("name"), f"{where}.name"),
@@ -142,7 +142,7 @@ def _read_layer(layer: dict[str, Any], function: str, where: str, program: Progr
 
 
 def _output_names(operation: dict[str, Any], where: str) -> tuple[str, ...]:
-    outputs = read_list(operation.get("outputs", []), f"{where}.outputs")
+    outputs = read_list(operation.get("outputs"), f"{where}.outputs")
     names = tuple(read_text(read_dict(o, f"{where}.outputs").get("name"), f"{where}.outputs.name") for o in outputs)
     return names or ("(no output)",)
 
@@ -160,8 +160,8 @@ def _read_usage(
     """(preferred unit, units that could run it, (unit, reason) for those that could not)."""
     usage = read_dict(value, where)
     preferred = unit_name(usage["preferred"], f"{where}.preferred", oddities) if usage.get("preferred") else None
-    supported = [unit_name(u, f"{where}.supported", oddities) for u in read_list(usage.get("supported", []), where)]
-    states = read_list(usage.get("allSupportStates", []), f"{where}.allSupportStates")
+    supported = [unit_name(u, f"{where}.supported", oddities) for u in read_list(usage.get("supported"), where)]
+    states = read_list(usage.get("allSupportStates"), f"{where}.allSupportStates")
     if len(states) % 2:
         oddities.append("allSupportStates of odd length")
     refusals = []
@@ -177,8 +177,15 @@ def _reason(state: dict[str, Any]) -> str | None:
     """None for `{"supported": {}}`; else the state's key and its payload (their spelling is unknown)."""
     if "supported" in state:
         return None
-    words = [clean(key) if not value else clean(f"{key}: {json.dumps(value)}") for key, value in state.items()]
+    words = [clean(f"{key}: {_payload_text(value)}" if value else key) for key, value in state.items()]
     return ", ".join(words) or "no state given"
+
+
+def _payload_text(value: Any) -> str:
+    try:
+        return json.dumps(value)
+    except RecursionError:
+        return "(deeply nested)"
 
 
 def _bound_name(inputs: Any) -> str | None:
