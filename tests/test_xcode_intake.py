@@ -182,3 +182,10 @@ def test_broken_and_unusual_archives(tmp_path: Path, change: str, monkeypatch: p
     assert expected.get(change, "no performance report" if change != "too many" else "at most 2 are read") in error(
         path
     )
+
+
+def test_a_member_without_a_name(tmp_path: Path) -> None:
+    path = archive(tmp_path / "a.zip", {"x": PHONE.read_bytes()})
+    data = path.read_bytes().replace(b"x" + b"PK\x05\x06", b"\0" + b"PK\x05\x06")
+    path.write_bytes(data)
+    assert error(path) == "a.zip: broken archive (a file in it has no name)"

@@ -168,6 +168,8 @@ def _members(archive: zipfile.ZipFile, label: str, holds_report: Callable[[bytes
 
 def _check_member(member: zipfile.ZipInfo, label: str) -> None:
     name = member.filename.replace("\\", "/")
+    if not name:
+        raise ReportError(f"{label}: broken archive (a file in it has no name)")
     if name.startswith("/") or ".." in name.split("/") or re.match(r"[A-Za-z]:", name):
         raise ReportError(f"{label}: a name in the archive points outside of it ({clean(name)[:80]}); refused")
     if member.flag_bits & 1:
