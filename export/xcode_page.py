@@ -60,7 +60,8 @@ def _heading(entry: Entry) -> Iterator[Text]:
 
 def _timings(report: Report) -> RenderableType:
     table = plain_table(left=("stage",), right=("n", *STATISTICS, "iteration medians"))
-    for name in sorted(report.stages, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER)):
+    mixed = {"load.all"} if "load.uncached" in report.stages else set()
+    for name in sorted(report.stages.keys() - mixed, key=ORDER.index):
         stage = report.stages[name]
         known = statistics(stage)
         enough = [stage.n >= least or not stage.samples for least in STATISTICS.values()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,24 @@ def test_identifiers_of_another_type_are_refused(key: str, value: Any) -> None:
     document["deviceInfo"][key] = value
     with pytest.raises(ReportError, match=f"{key}: expected a text"):
         redacted(document)
+
+
+def test_letters_that_equal_others_only_without_case() -> None:
+    document = phone() | {"later": "\u017fYNTHETIC01 and \u212a"}  # a long s matches an S, a Kelvin sign a k
+    assert redacted(document)["later"] == "[redacted] and \u212a"
+
+
+def test_a_nickname_elsewhere_in_the_results() -> None:
+    document = phone()
+    document["deviceResults"]["deviceName"] = "Demo Phone"
+    assert redacted(document)["deviceResults"]["deviceName"] == "[redacted-device-name]"
+
+
+@pytest.mark.parametrize("text", ["/" * 300_000, "file:" * 60_000, "/Users" * 50_000, "a:/" * 100_000, "[" * 300_000])
+def test_texts_made_to_stall_a_pattern(text: str) -> None:
+    start = time.perf_counter()
+    redacted(phone() | {"later": text})
+    assert time.perf_counter() - start < 5
 
 
 def test_absent_identifiers_are_fine() -> None:

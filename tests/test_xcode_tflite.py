@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from fuseport.validate.xcode import ReportError
 from fuseport.validate.xcode.stage import statistic
@@ -118,6 +120,19 @@ def test_the_operator_table_as_csv() -> None:
         ("a, b", "CONV_2D", pytest.approx(0.75)),
         ("c", "RELU", pytest.approx(0.25)),
     ]
+
+
+def test_memory_in_other_words() -> None:
+    text = NEW.replace(
+        "Memory footprint delta from", "Overall peak memory footprint (MB) via periodic monitoring: 13.5\n#"
+    )
+    assert read(text.encode()).facts["peak_memory_bytes"] == 13.5 * 2**20
+
+
+def test_lines_made_to_stall_a_pattern() -> None:
+    start = time.perf_counter()
+    read((NEW + ("emory footprint" + "(MB): " * 300 + "\n") * 3000 + ("count=" * 300 + "\n") * 3000).encode())
+    assert time.perf_counter() - start < 5
 
 
 @pytest.mark.parametrize(("text", "message"), [

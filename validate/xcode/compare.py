@@ -100,7 +100,7 @@ def difference(before: Report, after: Report) -> Difference:
     units = [placement.unit(ANE) if placement else None for placement in places]
     return Difference(
         cautions=tuple(_cautions(before, after)),
-        timings=tuple(t for stage, name in METRICS if (t := _timing(before, after, stage, name)) is not None),
+        timings=tuple(_timings(before, after)),
         bytes=(before.model.bytes, after.model.bytes),
         ane_share=(units[0].placed_share if units[0] else None, units[1].placed_share if units[1] else None),
         switches=(places[0].switches if places[0] else None, places[1].switches if places[1] else None),
@@ -136,6 +136,15 @@ def _cautions(before: Report, after: Report) -> Iterable[str]:
     ):
         if one != other:
             yield f"{what}: {one or 'unknown'} → {other or 'unknown'}"
+
+
+def _timings(before: Report, after: Report) -> Iterable[Timing]:
+    """Loads that were told apart are not compared mixed as well."""
+    apart = all("load.cached" in report.stages for report in (before, after))
+    for stage, name in METRICS:
+        timing = None if apart and stage == "load.all" else _timing(before, after, stage, name)
+        if timing is not None:
+            yield timing
 
 
 def _timing(before: Report, after: Report, stage: str, name: str) -> Timing | None:

@@ -32,7 +32,6 @@ _AVERAGE = re.compile(rf"\b(?:Inference \(avg\)|Inference|no stats): {_NUMBER}")
 _GRAPH = re.compile(r"\b(?:Graph: \[|Loaded model )([^\]]+)")
 _THREADS = re.compile(r"(?:#threads used for CPU inference|Num threads): \[(\d{1,6})\]", re.IGNORECASE)
 _DELEGATE = re.compile(r"Replacing (\d{1,9}) out of (\d{1,9}) node\(s\) with delegate \(([^)]*)\)")
-_MEMORY = re.compile(rf"[Mm]emory footprint.*\(MB\).*(?:overall=|: ){_NUMBER}\s*$")
 _TABLE = "Operator-wise Profiling Info for Regular Benchmark Runs"
 
 
@@ -47,7 +46,7 @@ def read(text: str, source: Source) -> Report:
     stages = _read_stages(lines, timings[0], source.name)
     operations = _read_table(lines)
     delegates = [match.groups() for line in lines if (match := _DELEGATE.search(line))]
-    facts = {"peak_memory_bytes": _last(_MEMORY, lines, 2.0**20)}
+    facts = {"peak_memory_bytes": _peak_memory(lines)}
     if delegates:
         facts |= {"nodes_delegated": float(sum(int(d[0]) for d in delegates)), "nodes": float(delegates[0][1])}
     threads = next((int(match.group(1)) for line in lines if (match := _THREADS.search(line))), None)
@@ -159,6 +158,10 @@ def _graph_name(lines: list[str]) -> str | None:
     return clean(PureWindowsPath(PurePosixPath(path.strip()).name).stem) or None
 
 
-def _last(pattern: re.Pattern[str], lines: list[str], scale: float) -> float | None:
-    found = [match.group(1) for line in lines if (match := pattern.search(line))]
-    return min(float(found[-1]) * scale, 1e18) if found else None
+def _peak_memory(lines: list[str]) -> float | None:
+    """`… memory footprint … (MB): init=0 overall=12.9`, or the figure after the last colon; in bytes."""
+    figure = None
+    for line in lines:
+        if "emory footprint" in line and "(MB)" in line:
+            figure = _float(re.split(r"overall=|: ", line)[-1]) or figure
+    return None if figure is None else figure * 2.0**20
