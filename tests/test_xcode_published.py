@@ -64,6 +64,12 @@ def test_what_is_the_same_is_no_difference() -> None:
     assert not [d for d in found.differences if d.startswith(("device", "OS", "input", "the variant"))]
 
 
+def test_a_name_that_only_begins_alike_is_a_difference() -> None:
+    found = beside(named("swiftformer_xs", model="iPhone 14 Pro", os="iOS 160"))
+    assert found is not None
+    assert {"device: iPhone 14 Pro here, iPhone 14 there", "OS: iOS 160 here, iOS 16 there"} <= set(found.differences)
+
+
 def test_what_is_unknown_is_a_difference() -> None:
     report = replace(named("swiftformer_xs"), device=Device())
     found = beside(replace(report, model=replace(report.model, inputs=())))

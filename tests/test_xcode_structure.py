@@ -73,6 +73,12 @@ def test_states_are_pairs_and_other_keys_are_reasons() -> None:
     assert (found.unit, found.eligible) == ("cpu", ("cpu",))
 
 
+def test_a_supported_unit_is_not_refused_whatever_its_state_says() -> None:
+    usage = {"preferred": CPU, "supported": [CPU, ANE], "allSupportStates": [ANE, {"partly": {}}]}
+    (found,) = read_structure(program(operation("y", deviceUsage=usage))).operations
+    assert (found.eligible, found.refusals) == (("cpu", "ane"), ())
+
+
 def test_states_of_odd_length_are_said() -> None:
     usage = {"preferred": CPU, "allSupportStates": [ANE, {"supported": {}}, CPU]}
     assert "allSupportStates of odd length" in read_structure(program(operation("y", deviceUsage=usage))).oddities
