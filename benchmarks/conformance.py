@@ -30,14 +30,14 @@ SUITES = {
 }
 
 
-def run(suite: str, sample: int, select: str | None) -> dict[str, Any]:
+def run(suite: str, sample: float, select: str | None) -> dict[str, Any]:
     """Run one suite in a process of its own and return what the plugin counted."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "table.json")
         command = [
             *(sys.executable, "-m", "pytest", "-q", "-W", "ignore", "-c", os.devnull),
             *("--rootdir", folder, "-p", "benchmarks.conformance_plugin", "-p", "no:cacheprovider", "--tb=no"),
-            *("--conformance-sample", str(sample), "--conformance-out", str(out)),
+            *("--conformance-sample", f"{sample:g}", "--conformance-out", str(out)),
             *(("-k", select) if select else ()),
             *("--pyargs", SUITES[suite]),
         ]
@@ -64,7 +64,7 @@ def markdown(tables: dict[str, Any]) -> str:
         counts = table["outcomes"]
         passed, failed = counts.get("executed, passed", 0), counts.get("executed, failed", 0)
         open_ = sum(f["reason"] == "not explained" and f["executed"] == "executed" for f in table["failures"])
-        sample = table["sample"] or "all"
+        sample = f"{table['sample']:g}" if table["sample"] else "all"
         lines.append(
             f"| {name} | {sample} | {passed + failed} | {passed} | {failed} | {open_} | {len(table['operators'])} |"
         )
@@ -95,7 +95,7 @@ def _failures(failures: list[dict[str, str]]) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="coremltools' own tests against our executor")
     parser.add_argument("--suite", choices=SUITES, default="operators")
-    parser.add_argument("--sample", type=int, default=0, help="cases per test function; 0 is all")
+    parser.add_argument("--sample", type=float, default=0, help="cases per test function; 0 is all")
     parser.add_argument("--select", help="pytest's -k expression")
     asked = parser.parse_args()
     store = HERE / "conformance.json"
