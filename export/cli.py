@@ -210,7 +210,21 @@ def _batch_range(text: str | None) -> Any:
     return found
 
 
-@click.group("fuseport", context_settings=CONTEXT)
+class _Lazy(click.Group):
+    """A group that loads a subcommand's file when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), "xcode"])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name == "xcode":
+            from .xcode_cli import xcode
+
+            return xcode
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group("fuseport", cls=_Lazy, context_settings=CONTEXT)
 @click.version_option(package_name="fuseport")
 def group() -> None:
     """Fuse a PyTorch vision model, port it to a phone, and prove what was ported."""

@@ -88,7 +88,7 @@ def convert(
     inputs, outputs = program_inputs(program, input_names), program_outputs(program, output_names)
     with staging(target) as (package,):
         spec, modules = _translate(program, package, request, inputs, outputs)
-        mlpackage.describe(spec, {**metadata, "export_id": export_id})
+        mlpackage.describe(spec, {**metadata, "fuseport.export_id": export_id})
         if request.labels:
             classifier.classify(spec, classifier.logits_of(outputs, request.labels).name, request.labels)
         mlpackage.finish(package, spec)
@@ -103,11 +103,11 @@ def convert(
         sha256=sha256_on_disk(target),
         operations=dict(sorted(Counter(made.type for made in block.operations if made.type != "const").items())),
         export_id=export_id,
+        modules=modules,
         versions={package: packages.version(package) for package in ("torch", "coremltools")},
         details={
             "deployment_target": request.deployment_target,
             "specification_version": spec.specificationVersion,
-            "modules": modules,
         },
     )
 
