@@ -12,6 +12,7 @@ runs one picture at a time through such an input (apps pass batches as an MLBatc
 from __future__ import annotations
 
 import re
+import errno
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -179,6 +180,8 @@ def _translate(
         except OSError:
             raise
         except Exception as error:
+            if "filesystem error" in str(error):  # what its C++ part says of a full disk
+                raise OSError(errno.ENOSPC, "the disk is full, or cannot be written") from error
             raise NotConverted(f"coremltools cannot convert this model: {in_one_line(error)}") from error
     spec = model.get_spec()
     if (written := [feature.name for feature in spec.description.output]) != [output.name for output in outputs]:
