@@ -256,6 +256,22 @@ def show_command(variant: str, as_json: bool) -> None:
         raise click.UsageError(str(error)) from error
 
 
+@group.command("convert", context_settings=CONTEXT)
+@click.argument("source", type=FILE)
+@click.argument("target", type=FILE)
+def convert_command(source: Path, target: Path) -> None:
+    """Convert a saved Core ML package (SOURCE.mlpackage) to ONNX (TARGET.onnx), in float32."""
+    from .. import mil
+    from .atomic import staging
+
+    if target.suffix != ".onnx":
+        raise click.UsageError(f"TARGET must end in .onnx, got {target}")
+    model = mil.load(source)
+    with staging(target) as (path,):
+        mil.save_onnx(model, path)
+    click.echo(f"{source.name} → {target} ({len(model.function.block.operations)} operations)")
+
+
 def export_model() -> None:
     """Entry point of `export-model`."""
     _run(export_command)
