@@ -11,8 +11,8 @@ runs one picture at a time through such an input (apps pass batches as an MLBatc
 
 from __future__ import annotations
 
-import re
 import errno
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping

@@ -159,9 +159,18 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.usefixtures("tiny")
 def test_a_package_becomes_onnx(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(
-        "export-model", "--variant", "shvit_tiny", "--format", "coreml", "--samples", "1", "--quiet", "--output-dir", str(tmp_path)
-    ) == 0  # fmt: skip
+    words = (
+        "--variant",
+        "shvit_tiny",
+        "--format",
+        "coreml",
+        "--samples",
+        "1",
+        "--quiet",
+        "--output-dir",
+        str(tmp_path),
+    )
+    assert run("export-model", *words) == 0
     assert run("fuseport", "convert", str(tmp_path / "shvit_tiny.mlpackage"), str(tmp_path / "back.onnx")) == 0
     assert "shvit_tiny.mlpackage → " in capsys.readouterr().out
     assert (tmp_path / "back.onnx").stat().st_size > 10_000
