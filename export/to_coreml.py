@@ -11,6 +11,7 @@ runs one picture at a time through such an input (apps pass batches as an MLBatc
 
 from __future__ import annotations
 
+import errno
 import re
 import sys
 from collections import Counter
@@ -88,7 +89,7 @@ def convert(
     inputs, outputs = program_inputs(program, input_names), program_outputs(program, output_names)
     with staging(target) as (package,):
         spec, modules = _translate(program, package, request, inputs, outputs)
-        mlpackage.describe(spec, {**metadata, "export_id": export_id})
+        mlpackage.describe(spec, {**metadata, "fuseport.export_id": export_id})
         if request.labels:
             classifier.classify(spec, classifier.logits_of(outputs, request.labels).name, request.labels)
         mlpackage.finish(package, spec)
@@ -103,11 +104,11 @@ def convert(
         sha256=sha256_on_disk(target),
         operations=dict(sorted(Counter(made.type for made in block.operations if made.type != "const").items())),
         export_id=export_id,
+        modules=modules,
         versions={package: packages.version(package) for package in ("torch", "coremltools")},
         details={
             "deployment_target": request.deployment_target,
             "specification_version": spec.specificationVersion,
-            "modules": modules,
         },
     )
 
@@ -179,6 +180,8 @@ def _translate(
         except OSError:
             raise
         except Exception as error:
+            if "filesystem error" in str(error):  # what its C++ part says of a full disk
+                raise OSError(errno.ENOSPC, "the disk is full, or cannot be written") from error
             raise NotConverted(f"coremltools cannot convert this model: {in_one_line(error)}") from error
     spec = model.get_spec()
     if (written := [feature.name for feature in spec.description.output]) != [output.name for output in outputs]:

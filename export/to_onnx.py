@@ -89,7 +89,7 @@ def convert(
         _take_pictures(model, request.image_input)
     model, simplification = _simplified(model) if request.simplify else (model, "not asked for")
     _say_modules(model, modules)
-    _describe(model, {**metadata, "export_id": export_id}, request.labels)
+    _describe(model, {**metadata, "fuseport.export_id": export_id}, request.labels)
     written = _write(model, target, external=request.external_data or _weight_bytes(model) > SINGLE_FILE_BYTES)
     return Artifact(
         path=target,
@@ -101,15 +101,13 @@ def convert(
         sha256=sha256_on_disk(*written),
         operations=dict(sorted(Counter(node.op_type for node in model.graph).items())),
         export_id=export_id,
+        modules={str(node.outputs[0].name): path for node in model.graph if (path := node.metadata_props.get(MODULE))},
         versions={package: packages.version(package) for package in ("torch", *PACKAGES)},
         details={
             "opset": model.opset_imports[""],
             "ir_version": model.ir_version,
             "simplification": simplification,
             "external_data": [file.name for file in written if file != target],
-            "modules": {
-                node.outputs[0].name: path for node in model.graph if (path := node.metadata_props.get(MODULE))
-            },
         },
     )
 

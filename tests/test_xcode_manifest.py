@@ -18,6 +18,11 @@ def written(folder: Path, value: Any, name: str = "net.report.json") -> Path:
     return path
 
 
+def results(*artifacts: Any) -> list[dict[str, Any]]:
+    """Artifacts as they lie in a report."""
+    return [{"artifact": artifact} for artifact in artifacts]
+
+
 def test_an_export_report(tmp_path: Path) -> None:
     (record,) = read_records([export_report(tmp_path)])
     assert (record.export_id, record.variant, record.name, record.bytes) == ("demo-0001", "tinynet", "tinynet", 16126)
@@ -27,33 +32,33 @@ def test_an_export_report(tmp_path: Path) -> None:
 
 
 def test_several_artifacts_and_a_folder(tmp_path: Path) -> None:
-    written(tmp_path, {"variant": "v", "artifacts": [{"export_id": "a"}, {"export_id": "b", "variant": "w"}]})
-    written(tmp_path, {"export_id": "c", "modules": {}}, "other.report.json")
+    written(tmp_path, {"variant": "v", "results": results({"export_id": "a"}, {"export_id": "b", "variant": "w"})})
+    written(tmp_path, {"results": results({"export_id": "c", "modules": {}})}, "other.report.json")
     records = read_records([tmp_path])
     assert [(r.export_id, r.variant) for r in records] == [("a", "v"), ("b", "w"), ("c", None)]
 
 
 def test_everything_may_be_absent(tmp_path: Path) -> None:
-    assert read_records([written(tmp_path, {"artifacts": [{}]})]) == [ExportRecord("net.report.json")]
+    assert read_records([written(tmp_path, {"results": results({})})]) == [ExportRecord("net.report.json")]
 
 
 def test_the_name_is_the_files_without_its_folder(tmp_path: Path) -> None:
-    path = written(tmp_path, {"artifacts": [{"path": "C:\\out\\net.mlpackage"}, {"path": "/Users/x/net.v2.onnx"}]})
+    path = written(tmp_path, {"results": results({"path": "C:\\out\\net.mlpackage"}, {"path": "/Users/x/net.v2.onnx"})})
     assert [record.name for record in read_records([path])] == ["net", "net.v2"]
 
 
 @pytest.mark.parametrize(("value", "message"), [
     ("{", "broken JSON"),
     ([], "net.report.json: expected an object, found an array"),
-    ({"artifacts": {}}, "artifacts: expected an array, found an object"),
-    ({"artifacts": [1]}, "artifacts: expected an object, found int 1"),
-    ({"artifacts": [{"modules": ["a"]}]}, "modules: expected an object"),
-    ({"artifacts": [{"modules": {"a": 1}}]}, "modules: expected a text"),
-    ({"artifacts": [{"operations": {"conv": "five"}}]}, "operations: expected a whole number"),
-    ({"artifacts": [{"bytes": -1}]}, "bytes: expected a whole number"),
-    ({"artifacts": [{"export_id": 1}]}, "export_id: expected a text"),
-    ({"variant": [], "artifacts": [{}]}, "variant: expected a text"),
-    ({"model": "net"}, "expected an export report with artifacts, found none"),
+    ({"results": {}}, "results: expected an array, found an object"),
+    ({"results": [1]}, "results: expected an object, found int 1"),
+    ({"results": results({"modules": ["a"]})}, "modules: expected an object"),
+    ({"results": results({"modules": {"a": 1}})}, "modules: expected a text"),
+    ({"results": results({"operations": {"conv": "five"}})}, "operations: expected a whole number"),
+    ({"results": results({"bytes": -1})}, "bytes: expected a whole number"),
+    ({"results": results({"export_id": 1})}, "export_id: expected a text"),
+    ({"variant": [], "results": results({})}, "variant: expected a text"),
+    ({"model": "net"}, "expected an export report with results, found none"),
 ])  # fmt: skip
 def test_wrong_reports_are_refused(tmp_path: Path, value: Any, message: str) -> None:
     with pytest.raises(ReportError) as caught:

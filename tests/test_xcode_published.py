@@ -82,3 +82,16 @@ def test_nothing_published_or_nothing_measured() -> None:
     assert beside(named("tinynet")) is None
     assert beside(named(None)) is None
     assert beside(replace(named("swiftformer_xs"), stages={})) is None
+
+
+def test_the_latencies_are_those_of_the_table_of_variants() -> None:
+    """They stand here as well so that listing reports loads no torch; this keeps the two equal."""
+    from fuseport.models import variants
+
+    claimed = {
+        name: claim.value
+        for name, variant in variants().items()
+        for claim in variant.claims
+        if claim.what == "latency_ms"
+    }
+    assert {entry.variant: entry.milliseconds for entry in LATENCIES} == claimed

@@ -49,5 +49,5 @@ def export_report(folder: Path, **changes: Any) -> Path:
         "modules": MODULES,
     }
     path = folder / "tinynet.report.json"
-    path.write_text(json.dumps({"variant": {"name": "tinynet"}, "artifacts": [artifact | changes]}))
+    path.write_text(json.dumps({"variant": "tinynet", "results": [{"artifact": artifact | changes}]}))
     return path

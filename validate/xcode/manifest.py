@@ -1,6 +1,6 @@
 """The exporter's `NAME.report.json` → what a performance report can be joined to.
 
-Read are, of each object in the top-level array `artifacts` (or of the document itself, if it has no such array):
+Read are, of the `artifact` of each object in the top-level array `results`:
 `export_id` (text), `modules` (operation output name → module path, "" for the root), `operations` (operator type →
 count, constants left out), `path` or `name` (the artifact's file name), `bytes` (its size) and `format`; and of the
 document `variant`, a text or an object with a `name`. Everything else is passed over, and all of it may be absent.
@@ -49,12 +49,12 @@ def _read_file(path: Path) -> list[ExportRecord]:
         document = read_dict(parse_json(path.read_bytes(), name), name)
     except OSError as error:
         raise ReportError(f"{name}: the export report cannot be read ({error.strerror})") from None
-    artifacts = [read_dict(a, f"{name}: artifacts") for a in read_list(document.get("artifacts"), f"{name}: artifacts")]
-    if not artifacts and not document.keys() & {"export_id", "modules"}:
+    results = [read_dict(one, f"{name}: results") for one in read_list(document.get("results"), f"{name}: results")]
+    if not results:
         raise ReportError(
-            f"{name}: expected an export report with artifacts, found none; name the file export-model wrote"
+            f"{name}: expected an export report with results, found none; name the file export-model wrote"
         )
-    return [_record(artifact, document, name) for artifact in artifacts or [document]]
+    return [_record(read_dict(one.get("artifact"), f"{name}: artifact"), document, name) for one in results]
 
 
 def _record(artifact: dict[str, Any], document: dict[str, Any], source: str) -> ExportRecord:
