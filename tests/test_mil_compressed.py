@@ -101,10 +101,8 @@ def by_coremltools(path: Path) -> dict[str, np.ndarray]:
     for operation in program.functions["main"].operations:
         if operation.op_type.startswith("constexpr_"):
             values = operation.materialized_val_inference()
-            for output, value in zip(
-                operation.outputs, values if isinstance(values, tuple | list) else [values], strict=True
-            ):
-                found[output.name] = np.asarray(value)
+            values = values if isinstance(values, tuple | list) else [values]
+            found.update({o.name: np.asarray(v) for o, v in zip(operation.outputs, values, strict=True)})
     return found
 
 
