@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import re
 import sys
+import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
 from importlib import metadata as packages
@@ -177,9 +178,10 @@ def _translate(
                 package_dir=str(package),
                 skip_model_load=True,
             )
-        except OSError:
-            raise
-        except Exception as error:
+        except BaseException as error:
+            traceback.clear_frames(error.__traceback__)  # its temporary folder goes now, and not with a warning later
+            if isinstance(error, OSError) or not isinstance(error, Exception):
+                raise
             if "filesystem error" in str(error):  # what its C++ part says of a full disk
                 raise OSError(errno.ENOSPC, "the disk is full, or cannot be written") from error
             raise NotConverted(f"coremltools cannot convert this model: {in_one_line(error)}") from error

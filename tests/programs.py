@@ -8,6 +8,8 @@ from torch.export import Dim, ExportedProgram
 
 NAMES = {"input_names": ("image",), "output_names": ("logits",), "export_id": "0123456789abcdef"}
 
+METADATA = {"author": "someone", "description": "a net", "license": "Apache-2.0", "version": "1.2", "weights": "random"}
+
 
 class Net(nn.Module):
     """Pictures (N, 3, 8, 8) → logits (N, 5), through modules with names."""
