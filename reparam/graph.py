@@ -139,7 +139,7 @@ def call(module: GraphModule, target: Any, args: Iterable[Any], *, like: Node) -
 
 
 def again(module: GraphModule, node: Node, replaced: Mapping[Node, Node] | None = None, **changed: Any) -> Node:
-    """The same call right in front of `node`, reading other nodes or with other arguments, of a value of the same shape.
+    """The same call right in front of `node`, with other inputs or arguments; its value keeps its shape.
 
     Standing where the old call stands, it comes after all that it reads, and before all that reads the old one.
     """
