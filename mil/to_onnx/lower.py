@@ -21,8 +21,8 @@ from torch import Tensor
 from ..dtypes import DATA_TYPES, DataType
 from ..interpreter import Interpreter
 from ..ops.operator import Tensors, convert
-from ..plan import BlockPlan, Step, run_operator
 from ..program import Variable
+from ..steps import BlockPlan, Step, run_operator
 from . import elementwise, layers, movement, reduction, resize
 from .graph import IR_VERSION, OPSET, CannotLower, Graph, Symbol, onnx_type
 
