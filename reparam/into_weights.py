@@ -171,9 +171,9 @@ def _with_weights(module: GraphModule, layer: Node, *, weight: Tensor, bias: Ten
     with module.graph.inserting_before(layer):
         changed["weight"] = put(module, name, weight, like=like)
         if bias is not None:
-            changed["bias"] = put(module, _bias_name(name), bias, like=like)
+            changed["bias"] = put(module, bias_name(name), bias, like=like)
     return again(module, layer, **changed)
 
 
-def _bias_name(weight: str) -> str:
+def bias_name(weight: str) -> str:
     return f"{weight.removesuffix('weight')}bias" if weight.endswith("weight") else f"{weight}.bias"
