@@ -82,8 +82,8 @@ def convert(
 ) -> Artifact:
     """Write `program` (float32, captured by torch.export, left as it is) to `target`; say what was written.
 
-    `metadata` goes into the model's description (`mlpackage.FIELDS`). Raises NotConverted
-    where the program cannot become an ML Program, NotWritten where the disk cannot take it; `target` is then as it was.
+    `metadata` goes into the model's description (see `mlpackage.FIELDS`). Raises NotConverted where the program cannot
+    become an ML Program, NotWritten where the disk cannot take it; `target` is then as it was.
     """
     check(request)
     check_batch(program, request)
