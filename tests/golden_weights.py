@@ -1,0 +1,64 @@
+"""The golden formula: weights and pictures as a function of key, shape and seed letter (tests/golden/README.md)."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def uniform(key: str, shape: Iterable[int], seed: str) -> np.ndarray:
+    """float64 in [0, 1), from the raw PCG64 stream alone, which NumPy keeps stable."""
+    shape = tuple(shape)
+    bits = np.random.PCG64(zlib.crc32(f"{seed}:{key}".encode())).random_raw(int(np.prod(shape)))
+    return ((bits >> np.uint64(11)) * 2.0**-53).reshape(shape)
+
+
+def signed(key: str, shape: Iterable[int], seed: str) -> np.ndarray:
+    """float64 of mean 0 and variance 1."""
+    return (2 * uniform(key, shape, seed) - 1) * 3**0.5
+
+
+def weight(key: str, shape: Iterable[int], seed: str) -> np.ndarray:
+    """The value of one state-dict entry (official spelling of the key)."""
+    shape, leaf = tuple(shape), key.rsplit(".", 1)[-1]
+    if leaf == "num_batches_tracked":
+        return np.zeros(shape, np.int64)
+    u, z = uniform(key, shape, seed), signed(key, shape, seed)
+    if leaf == "running_var":
+        value = 0.5 + u
+    elif leaf == "running_mean":
+        value = 0.2 * z
+    elif leaf in ("class_token", "pos_embedding"):
+        value = 0.5 * z
+    elif leaf == "layer_scale_1":
+        value = 4 + 4 * u
+    elif leaf.startswith("layer_scale"):
+        value = 0.5 + 0.5 * u
+    elif leaf.endswith("bias"):
+        value = 0.1 * z
+    elif len(shape) == 1:
+        value = 0.5 + 0.5 * u
+    else:
+        value = z * (2 if leaf == "in_proj_weight" else 1) / np.prod(shape[1:]) ** 0.5
+    return value.astype(np.float32)
+
+
+def image(shape: Iterable[int], seed: str) -> torch.Tensor:
+    """float32 (N, 3, H, W), of the kind a normalised picture is."""
+    return torch.from_numpy(signed("image", shape, seed).astype(np.float32))
+
+
+def load_golden_(module: nn.Module, seed: str = "A", prefix: str = "") -> nn.Module:
+    """Fill every tensor of `module` in place by the formula, keys taken below `prefix`; returns the module."""
+    state = module.state_dict()
+    module.load_state_dict(
+        {key: torch.from_numpy(weight(prefix + key, value.shape, seed)) for key, value in state.items()}
+    )
+    return module
