@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -76,3 +76,33 @@ class Variant:
     paper: str = ""
     model_args: dict[str, str] = field(default_factory=dict)
     """Options of `build` beside num_classes and in_chans, each with one line of help."""
+
+
+def wrong_claims(variant: Variant) -> tuple[tuple[Claim, str], ...]:
+    """The published parameters and MACs that measurement contradicts, each with what was measured.
+
+    A claim stands if it is off by less than one step of its last printed digit: that covers rounding, cutting off, and
+    the pooling terms that some counters add. Parameters may be counted before or after folding the batch norms.
+    Accuracy and latency are not judged: nothing here measures them.
+    """
+    counts = {"parameters": (variant.parameters, variant.parameters_fused), "macs": (variant.macs,)}
+    wrong = []
+    for claim in variant.claims:
+        measured = [count for count in counts.get(claim.what, ()) if count is not None]
+        if measured and not any(_prints_as(count, claim) for count in measured):
+            wrong.append((claim, "measured " + " or ".join(f"{count:,}" for count in measured)))
+    return tuple(wrong)
+
+
+def _prints_as(measured: int, claim: Claim) -> bool:
+    """Whether `measured` is within one step of the last digit of `claim.text`, as "26.5 M" has steps of 0.1 M."""
+    printed = claim.text.split()[0]
+    step = claim.value / float(printed) * 10.0 ** -len(printed.partition(".")[2])
+    return abs(measured - claim.value) < step
+
+
+def require_pictures(x: Tensor, *, channels: int, smallest: int) -> None:
+    """Raise ValueError unless `x` is a batch (B, channels, H, W) with both H and W of at least `smallest` pixels."""
+    expected = f"expected pictures of shape (batch, {channels}, height, width), both at least {smallest} pixels"
+    if x.ndim != 4 or x.shape[1] != channels or x.shape[2] < smallest or x.shape[3] < smallest:
+        raise ValueError(f"{expected}; got {tuple(x.shape)}")

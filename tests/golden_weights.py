@@ -62,3 +62,34 @@ def load_golden_(module: nn.Module, seed: str = "A", prefix: str = "") -> nn.Mod
         {key: torch.from_numpy(weight(prefix + key, value.shape, seed)) for key, value in state.items()}
     )
     return module
+
+
+def assert_close(actual: torch.Tensor | np.ndarray, expected: torch.Tensor | np.ndarray, bound: float = 1e-4) -> None:
+    """Assert that no element is off by more than `bound` of the largest expected one; names the worst element."""
+    actual, expected = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
+    assert actual.shape == expected.shape, f"shape {actual.shape}, expected {expected.shape}"
+    error = np.abs(actual - expected)
+    worst = np.unravel_index(error.argmax(), error.shape) if error.ndim else ()
+    message = f"{float(actual[worst])} for {float(expected[worst])} at {tuple(map(int, worst))}"
+    assert error.max() <= bound * np.abs(expected).max(), message  # a NaN fails: it compares as false
+
+
+def assert_golden_stages(module: nn.Module, recorded: list[dict], x: torch.Tensor) -> torch.Tensor:
+    """Run `module` on `x`, hold each recorded stage output against what its submodule gave, and return the output."""
+    seen: dict[str, torch.Tensor] = {}
+    hooks = [
+        module.get_submodule(stage["at"]).register_forward_hook(
+            lambda _module, _args, output, at=stage["at"]: seen.__setitem__(at, output)
+        )
+        for stage in recorded
+    ]
+    with torch.no_grad():
+        output = module(x)
+    for hook in hooks:
+        hook.remove()
+    for stage in recorded:
+        y = seen[stage["at"]]
+        assert list(y.shape) == stage["shape"]
+        summary = [*y[0, :4, 0, 0], y.mean(), y.square().mean().sqrt()]
+        assert_close(np.array(summary), np.array([*stage["first4"], stage["mean"], stage["rms"]]))
+    return output

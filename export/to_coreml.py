@@ -1,0 +1,252 @@
+"""Core ML: a .mlpackage that holds an ML Program, float16 unless asked otherwise, the same bytes from run to run.
+
+coremltools converts the captured program, after `legalize` has taken out of it what coremltools would convert silently
+wrong. Its program is then described (author, licence, where the weights come from), given class labels where they were
+asked for, freed of the date that coremltools writes into it, and put in place as one complete folder.
+
+At iOS16 and above a float16 program takes and gives float16 tensors, as coremltools would have it; below, float32.
+A picture input is an RGB image of the captured size: Core ML multiplies by 1/255 and adds -mean, per channel. Core ML
+runs one picture at a time through such an input (apps pass batches as an MLBatchProvider), so the batch must be 1.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping
+from importlib import metadata as packages
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import classifier, mlpackage
+from .artifact import (
+    BATCH,
+    Artifact,
+    NotConverted,
+    NotRun,
+    TensorSpec,
+    check_batch,
+    files_of,
+    in_one_line,
+    program_inputs,
+    program_outputs,
+    sha256_on_disk,
+)
+from .atomic import staging
+from .legalize import legalize, module_of
+from .quiet import quiet
+from .request import BatchRange, Request
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch.export import ExportedProgram
+
+NAME = "coreml"
+SUFFIX = ".mlpackage"
+EXTRA = "coreml"
+
+TARGETS = ("iOS15", "iOS16", "iOS17", "iOS18", "iOS26", "macOS12", "macOS13", "macOS14", "macOS15", "macOS26")
+PRECISIONS = ("float16", "float32")
+
+FIELDS = {"description": "shortDescription", "author": "author", "license": "license", "version": "versionString"}
+"""The metadata that Xcode shows in places of their own; all other keys become "additional" metadata."""
+
+
+def check(request: Request) -> None:
+    """Raise NotConverted, in one line, for options or an installation with which no Core ML model can come about."""
+    if find_spec("coremltools") is None:
+        raise NotConverted(f'Core ML needs coremltools, not installed here; pip install "fuseport[{EXTRA}]"')
+    if request.deployment_target not in TARGETS:
+        known = ", ".join(TARGETS)
+        raise NotConverted(f"deployment target {request.deployment_target} is not supported; supported: {known}")
+    if request.precision not in PRECISIONS:
+        raise NotConverted(f"precision {request.precision} is not supported; supported: {', '.join(PRECISIONS)}")
+    if request.batch is not None and request.batch.upper is None:
+        raise NotConverted("Core ML needs an upper bound for an open batch; give a range, as in --dynamic-batch 1:8")
+    if request.batch is not None and (request.labels or request.image_input):
+        what = "class labels" if request.labels else "a picture input"
+        raise NotConverted(f"Core ML takes one picture at a time with {what}; leave --dynamic-batch out")
+    if request.image_input is not None and len(request.image_input.mean) != 3:
+        raise NotConverted(f"a Core ML picture has 3 channels, but the model takes {len(request.image_input.mean)}")
+
+
+def convert(
+    program: ExportedProgram,
+    target: Path,
+    request: Request,
+    metadata: Mapping[str, str],
+    *,
+    input_names: tuple[str, ...],
+    output_names: tuple[str, ...],
+    export_id: str,
+) -> Artifact:
+    """Write `program` (float32, captured by torch.export, left as it is) to `target`; say what was written.
+
+    `metadata` goes into the model's description: FIELDS name the keys with a place of their own. Raises NotConverted
+    where the program cannot become an ML Program, NotWritten where the disk cannot take it; `target` is then as it was.
+    """
+    check(request)
+    check_batch(program, request)
+    inputs, outputs = program_inputs(program, input_names), program_outputs(program, output_names)
+    with staging(target) as (package,):
+        spec, modules = _translate(program, package, request, inputs, outputs)
+        _describe(spec.description.metadata, {**metadata, "export_id": export_id})
+        if request.labels:
+            classifier.classify(spec, classifier.logits_of(outputs, request.labels).name, request.labels)
+        mlpackage.finish(package, spec)
+    (block,) = spec.mlProgram.functions["main"].block_specializations.values()
+    return Artifact(
+        path=target,
+        format=NAME,
+        precision=request.precision,
+        inputs=_tensor_specs(spec.description.input, inputs),
+        outputs=_tensor_specs(spec.description.output, outputs),
+        bytes=sum(file.stat().st_size for file in files_of(target)),
+        sha256=sha256_on_disk(target),
+        operations=dict(sorted(Counter(made.type for made in block.operations if made.type != "const").items())),
+        export_id=export_id,
+        versions={package: packages.version(package) for package in ("torch", "coremltools")},
+        details={
+            "deployment_target": request.deployment_target,
+            "specification_version": spec.specificationVersion,
+            "modules": modules,
+        },
+    )
+
+
+def runner(
+    artifact: Artifact, *, compute_units: str = "ALL"
+) -> Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]] | NotRun:
+    """Open the saved package in Core ML on `compute_units` (ALL, CPU_ONLY, CPU_AND_GPU, CPU_AND_NE); macOS only.
+
+    The function maps named inputs to named outputs; a picture is uint8 of shape (1, H, W, 3), the probabilities of a
+    classifier come back as one array in the order of the labels.
+    """
+    if sys.platform != "darwin":
+        return NotRun("Core ML prediction needs macOS")
+    with quiet("coremltools"):
+        import coremltools as ct
+
+        model = ct.models.MLModel(str(artifact.path), compute_units=ct.ComputeUnit[compute_units])
+    return lambda feeds: _predict(model, artifact, feeds)
+
+
+def _predict(model: Any, artifact: Artifact, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    import numpy as np
+    from PIL import Image
+
+    pictures = {given.name for given in artifact.inputs if given.kind == "image"}
+    results = model.predict(
+        {name: Image.fromarray(value[0]) if name in pictures else value for name, value in feeds.items()}
+    )
+    return {
+        name: np.array(list(value.values()) if isinstance(value, dict) else value) for name, value in results.items()
+    }
+
+
+def _translate(
+    program: ExportedProgram,
+    package: Path,
+    request: Request,
+    inputs: tuple[TensorSpec, ...],
+    outputs: tuple[TensorSpec, ...],
+) -> tuple[Any, dict[str, str]]:
+    """Let coremltools write the package; return its Model message and tensor name → module path."""
+    with quiet("coremltools"):
+        import coremltools as ct
+
+        legal = legalize(program)
+        for number, node in enumerate(legal.graph.nodes):
+            node.meta["debug_handle"] = number  # coremltools carries it through its passes to the operations it writes
+        try:
+            model: Any = ct.convert(
+                legal,
+                convert_to="mlprogram",
+                inputs=_input_types(inputs, request),
+                outputs=[ct.TensorType(name=output.name) for output in outputs],
+                minimum_deployment_target=getattr(ct.target, request.deployment_target),
+                compute_precision=ct.precision[request.precision.upper()],
+                package_dir=str(package),
+                skip_model_load=True,
+            )
+        except OSError:
+            raise
+        except Exception as error:
+            raise NotConverted(f"coremltools cannot convert this model: {in_one_line(error)}") from error
+    spec = model.get_spec()
+    given = [*spec.description.input, *spec.description.output]
+    for feature, asked in zip(given, [*inputs, *outputs], strict=True):
+        if feature.name != asked.name:
+            raise NotConverted(
+                f"Core ML cannot name a tensor {asked.name!r}, only {feature.name!r}: a letter or _ first, "
+                "then letters, digits and _"
+            )
+    return spec, _modules(model, legal)
+
+
+def _input_types(inputs: tuple[TensorSpec, ...], request: Request) -> list[Any]:
+    import coremltools as ct
+
+    batch = request.batch or BatchRange()
+    open_size = ct.RangeDim(batch.lower, batch.upper or 1, default=batch.lower)
+    types: list[Any] = []
+    for given in inputs:
+        shape = tuple(open_size if size == BATCH else size for size in given.shape)
+        types.append(ct.TensorType(name=given.name, shape=shape))
+    if request.image_input is not None:
+        fitting = [at for at, given in enumerate(inputs) if len(given.shape) == 4 and given.shape[:2] == (1, 3)]
+        if len(fitting) != 1:
+            raise NotConverted(
+                f"a picture input needs one input of shape (1, 3, H, W), but the model has {len(fitting)}; "
+                "leave --image-input out"
+            )
+        given = inputs[fitting[0]]
+        types[fitting[0]] = ct.ImageType(
+            name=given.name, shape=given.shape, scale=1 / 255, bias=[-mean for mean in request.image_input.mean]
+        )
+    return types
+
+
+def _modules(model: Any, program: ExportedProgram) -> dict[str, str]:
+    """Tensor name in the package → path of the module it came from, by the number that each node was given."""
+    from coremltools.converters.mil.mil.scope import ScopeSource
+
+    paths = [module_of(node, program) for node in program.graph.nodes]
+    named: dict[str, str] = {}
+    for made in model._mil_program.functions["main"].operations:
+        for number in made.scopes.get(ScopeSource.EXIR_DEBUG_HANDLE) or ():
+            if made.op_type != "const" and number is not None and paths[number]:
+                named |= {value.name: paths[number] for value in made.outputs}
+    return named
+
+
+def _describe(fields: Any, metadata: Mapping[str, str]) -> None:
+    """Fill the metadata of a model description; out goes the day of the conversion, which no two runs share."""
+    for key, value in metadata.items():
+        if key in FIELDS:
+            setattr(fields, FIELDS[key], value)
+        else:
+            fields.userDefined[key] = value
+    del fields.userDefined["com.github.apple.coremltools.conversion_date"]
+
+
+def _tensor_specs(features: Any, captured: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
+    """The tensors as the package declares them; an open size is named as in the capture."""
+    shapes = {tensor.name: tensor.shape for tensor in captured}
+    return tuple(_tensor_spec(feature, shapes.get(feature.name, ())) for feature in features)
+
+
+def _tensor_spec(feature: Any, shape: tuple[int | str, ...]) -> TensorSpec:
+    kind = feature.type.WhichOneof("Type")
+    if kind == "imageType":
+        return TensorSpec(
+            feature.name, (1, feature.type.imageType.height, feature.type.imageType.width, 3), "uint8", "image"
+        )
+    if kind == "stringType":
+        return TensorSpec(feature.name, (), "string", "label")
+    if kind == "dictionaryType":
+        return TensorSpec(feature.name, (), "float64", "probabilities")
+    array: Any = feature.type.multiArrayType
+    dtype = array.DESCRIPTOR.fields_by_name["dataType"].enum_type.values_by_number[array.dataType].name
+    return TensorSpec(feature.name, shape, "float64" if dtype == "DOUBLE" else dtype.lower())

@@ -1,0 +1,198 @@
+"""Read a captured graph, and write new nodes and weights into it: what every rule is made of.
+
+A captured graph is an `fx.GraphModule` of ATen calls: placeholders, `get_attr` nodes for weights, one `call_function`
+node per operator, an output. Every node carries `meta["val"]`, a fake tensor with its shape and dtype, and the stack of
+modules that it came from.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule, Node
+from torch.fx.node import map_arg
+
+PENDING = "pending_dtype"
+"""Key of `node.meta`: the dtype that a folded float64 constant is rounded to when folding is over."""
+
+
+def copy_of(module: GraphModule) -> GraphModule:
+    """A graph of its own over the same weight tensors."""
+    graph = torch.fx.Graph()
+    output = graph.graph_copy(module.graph, {})
+    last = next(node for node in reversed(module.graph.nodes) if node.op == "output")
+    graph.output(output).meta = dict(last.meta)
+    graph._codegen = module.graph._codegen
+    return GraphModule(module, graph)
+
+
+def is_op(node: object, *names: str) -> bool:
+    """Whether `node` calls one of these ATen operators; names are those of the packets, as in `conv2d`."""
+    return (
+        isinstance(node, Node)
+        and isinstance(node.target, torch._ops.OpOverload)
+        and node.target._schema.name.removeprefix("aten::") in names
+    )
+
+
+def operator_name(node: Node) -> str:
+    """`conv2d` for a call of aten::conv2d, `getitem` for Python's."""
+    if isinstance(node.target, torch._ops.OpOverload):
+        return node.target._schema.name.removeprefix("aten::")
+    return getattr(node.target, "__name__", str(node.target))
+
+
+def arguments(node: Node) -> dict[str, Any]:
+    """All arguments of an ATen call by their schema names, defaults filled in."""
+    assert isinstance(node.target, torch._ops.OpOverload)
+    found: dict[str, Any] = {}
+    for place, argument in enumerate(node.target._schema.arguments):
+        if place < len(node.args) and not argument.kwarg_only:
+            found[argument.name] = node.args[place]
+        elif argument.name in node.kwargs:
+            found[argument.name] = node.kwargs[argument.name]
+        elif argument.has_default_value():
+            found[argument.name] = argument.default_value
+    return found
+
+
+def with_arguments(node: Node, **changed: Any) -> tuple[Any, ...]:
+    """Positional arguments of the same call with some replaced; keyword-only arguments are left to their defaults."""
+    assert isinstance(node.target, torch._ops.OpOverload)
+    values = arguments(node) | changed
+    return tuple(values[argument.name] for argument in node.target._schema.arguments if not argument.kwarg_only)
+
+
+def shape(node: Node) -> tuple[Any, ...]:
+    """Shape of the node's value; an open dimension is a SymInt."""
+    return tuple(node.meta["val"].shape)
+
+
+def dtype(node: Node) -> torch.dtype:
+    return node.meta["val"].dtype
+
+
+def mutates(node: Node) -> bool:
+    """Whether the call writes into one of its arguments."""
+    return isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable
+
+
+def module_path(node: Node) -> str:
+    """Path of the innermost module that made this node, as in `blocks1.0.conv.m`; empty at the top."""
+    stack = node.meta.get("nn_module_stack")
+    return next(reversed(stack.values()))[0] if stack else ""
+
+
+def constant(module: GraphModule, node: object) -> Tensor | None:
+    """The tensor behind a `get_attr` node, or None for anything else."""
+    if not (isinstance(node, Node) and node.op == "get_attr"):
+        return None
+    value = _attribute(module, str(node.target))
+    return value if isinstance(value, Tensor) else None
+
+
+def double(module: GraphModule, node: Node) -> Tensor:
+    """The tensor behind a `get_attr` node in float64."""
+    value = constant(module, node)
+    assert value is not None
+    return value.detach().double()
+
+
+def only_user(node: Node) -> Node | None:
+    return next(iter(node.users)) if len(node.users) == 1 else None
+
+
+def tied(module: GraphModule) -> set[str]:
+    """Targets of `get_attr` nodes whose memory has more than one reader, or that the graph writes to."""
+    readers: Counter[int] = Counter()
+    written: set[int] = set()
+    places: dict[str, int] = {}
+    for node in module.graph.nodes:
+        value = constant(module, node)
+        if value is None:
+            continue
+        place = value.untyped_storage()._cdata
+        places[str(node.target)] = place
+        readers[place] += len(node.users)
+        if any(mutates(user) and user.args[0] is node for user in node.users):
+            written.add(place)
+    return {target for target, place in places.items() if readers[place] > 1 or place in written}
+
+
+# Writing -------------------------------------------------------------------------------------------------------------
+
+
+def call(module: GraphModule, target: Any, args: Iterable[Any], *, like: Node) -> Node:
+    """A new operator call at the graph's insertion point; module stack and source line are those of `like`."""
+    node = module.graph.call_function(target, tuple(args))
+    inherited = ("nn_module_stack", "stack_trace", "torch_fn", "from_node")
+    node.meta = {key: like.meta[key] for key in inherited if key in like.meta}
+    values = map_arg(node.args, lambda argument: argument.meta["val"])
+    node.meta["val"] = target(*values)
+    return node
+
+
+def put(module: GraphModule, name: str, value: Tensor, *, like: Node) -> Node:
+    """A new weight that will be called `name`, in float64 until `settle` rounds it to the dtype of `like`."""
+    free = next(name for name in _numbered(f"{name}__folded") if not _exists(module, name))
+    _attach(module, free, nn.Parameter(value.detach().double().contiguous(), requires_grad=False))
+    node = module.graph.get_attr(free)
+    rounded = like.meta.get(PENDING, dtype(like))
+    fake = like.meta["val"].fake_mode.from_tensor(value.detach().to(rounded), static_shapes=True)
+    node.meta = {"val": fake, PENDING: rounded, "wanted": name}
+    return node
+
+
+def _numbered(name: str) -> Iterator[str]:
+    return (f"{name}{number}" for number in itertools.count())
+
+
+def _exists(module: nn.Module, name: str) -> bool:
+    try:
+        _attribute(module, name)
+    except AttributeError:
+        return False
+    return True
+
+
+def settle(module: GraphModule) -> GraphModule:
+    """The graph over just the weights it reads: folded ones rounded to their dtype, under the names they asked for."""
+    module.graph.eliminate_dead_code()
+    attributes = [node for node in module.graph.nodes if node.op == "get_attr"]
+    kept = {str(node.target) for node in attributes if PENDING not in node.meta}
+    root = nn.Module()
+    for node in attributes:
+        name = str(node.target)
+        value = _attribute(module, name)
+        if PENDING in node.meta:
+            wanted = node.meta.pop("wanted")
+            name = wanted if wanted not in kept else name
+            kept.add(name)
+            value = nn.Parameter(value.detach().to(node.meta.pop(PENDING)), requires_grad=False)
+        _attach(root, name, value)
+        node.target = name
+    settled = GraphModule(root, module.graph)
+    settled.eval()
+    return settled
+
+
+def _attribute(module: nn.Module, name: str) -> Any:
+    return functools.reduce(getattr, name.split("."), module)
+
+
+def _attach(root: nn.Module, name: str, value: Any) -> None:
+    *path, leaf = name.split(".")
+    for part in path:
+        if not hasattr(root, part):
+            root.add_module(part, nn.Module())
+        root = getattr(root, part)
+    if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
+        root.register_buffer(leaf, value)
+    else:
+        setattr(root, leaf, value)

@@ -1,0 +1,71 @@
+"""Capture: a graph without in-place operators, or an error that names the line."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from fuseport.reparam import CaptureError, capture
+from fuseport.reparam.graph import mutates
+from torch import Tensor, nn
+
+
+class InPlace(nn.Module):
+    """`x` is read after relu_ changed it: 2·relu(x + 1), and not relu(x + 1) + x + 1."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x + 1
+        return torch.relu_(y) + y
+
+
+class ThroughView(nn.Module):
+    """The write goes through a view, so that `y` changes although no operator names it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x + 1
+        y[:, :1].mul_(3)
+        return y * 2
+
+
+class Residual(nn.Module):
+    """A view is taken before the write and read after it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x * 2
+        seen = y.flatten(1)
+        y.relu_()
+        return seen + y.flatten(1)
+
+
+@pytest.mark.parametrize("module", [InPlace(), ThroughView(), Residual()], ids=lambda module: type(module).__name__)
+def test_in_place_operators_become_functional(module: nn.Module) -> None:
+    x = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    captured = capture(module.eval(), (x,))
+    assert not any(mutates(node) for node in captured.graph.nodes)
+    torch.testing.assert_close(captured(x), module(x), rtol=0, atol=0)
+
+
+def test_training_mode_is_refused() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)).eval()
+    module[1].train()
+    with pytest.raises(CaptureError, match=r"^1 is in training mode.*call \.eval\(\)"):
+        capture(module, (torch.zeros(1, 3, 4, 4),))
+
+
+class Branching(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        if x.sum() > 0:
+            return x
+        return -x
+
+
+def test_a_model_that_cannot_be_captured_names_its_line() -> None:
+    with pytest.raises(CaptureError, match=r"cannot capture Branching \(at .*test_capture\.py, line \d+\)") as caught:
+        capture(Branching().eval(), (torch.zeros(2, 3),))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_open_batch_stays_open() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten()).eval()
+    captured = capture(module, (torch.zeros(2, 3, 8, 8),), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    for batch in (1, 2, 5):
+        assert captured(torch.zeros(batch, 3, 8, 8)).shape == (batch, 144)

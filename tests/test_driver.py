@@ -1,0 +1,118 @@
+"""The driver: rules to a standstill, proof of each rewrite, proof of the whole; and the two families folded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from fuseport.models import create, variants
+from fuseport.reparam import RULES, FoldError, Match, capture, conv_bn, fold
+from golden_weights import GOLDEN, image, load_golden_
+from graphs import folded, ready
+from torch import Tensor, nn
+from torch.fx import GraphModule, Node
+
+FACTS = json.loads((GOLDEN / "model_facts.json").read_text())["shvit"]
+GOLDEN_OUTPUTS = json.loads((GOLDEN / "cnn_seedA.json").read_text())["shvit"]
+
+
+class Block(nn.Module):
+    """Both rules in a row: the norm has to go first for the identity to meet the convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(4, 4, 3, padding=1, groups=4, bias=False), nn.BatchNorm2d(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.norm(self.conv(x))
+
+
+def test_one_rewrite_opens_the_way_for_the_next() -> None:
+    result = folded(Block(), torch.randn(1, 4, 6, 6))
+    assert [step.rule for step in result.rewrites] == ["conv-bn", "residual-conv"]
+    assert result.after.operators == {"conv2d": 1}
+    assert set(result.module.state_dict()) == {"conv.weight", "conv.bias"}
+
+
+def test_the_captured_graph_is_left_as_it_was() -> None:
+    captured = capture(ready(Block()), (torch.randn(1, 4, 6, 6),))
+    code, state = captured.code, {name: value.clone() for name, value in captured.state_dict().items()}
+    fold(captured, RULES)
+    assert captured.code == code
+    assert all(torch.equal(value, state[name]) for name, value in captured.state_dict().items())
+
+
+def _spoiled() -> ModuleType:
+    """conv-bn with a wrong shift: a rule that its proof must catch."""
+
+    def find(module: GraphModule) -> Iterator[object]:
+        return conv_bn.find(module)
+
+    def rewrite(module: GraphModule, match: Match) -> tuple[Node, ...]:
+        (node,) = conv_bn.rewrite(module, match)
+        bias = node.args[2]
+        assert isinstance(bias, Node)
+        parameter = module.get_parameter(str(bias.target))
+        parameter.data += 1e-6 * parameter.data.abs().max()
+        return (node,)
+
+    rule = ModuleType("spoiled")
+    rule.NAME, rule.find, rule.rewrite = "spoiled", find, rewrite  # pyright: ignore
+    return rule
+
+
+def test_a_wrong_rewrite_is_taken_back_and_said() -> None:
+    captured = capture(ready(Block()), (torch.randn(1, 4, 6, 6),))
+    result = fold(captured, (_spoiled(),))
+    assert not result.rewrites
+    assert result.after == result.before
+    (refusal,) = result.refusals
+    assert "its proof failed" in refusal.reason
+    torch.testing.assert_close(result.module(torch.ones(1, 4, 6, 6)), captured(torch.ones(1, 4, 6, 6)))
+
+
+def test_the_whole_model_is_proven_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the proof of single rewrites switched off, the last line of defence must say no."""
+    from fuseport.reparam import driver
+
+    monkeypatch.setattr(driver, "LIMIT", float("inf"))
+    monkeypatch.setattr(driver, "WHOLE_LIMIT", 1e-9)
+    with pytest.raises(FoldError, match="deviates from the captured one"):
+        fold(capture(ready(Block()), (torch.randn(1, 4, 6, 6),)), (_spoiled(),))
+
+
+def test_an_open_batch_stays_open() -> None:
+    module = ready(nn.Sequential(Block(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.BatchNorm1d(4), nn.Linear(4, 3)))
+    captured = capture(module, (torch.randn(2, 4, 6, 6),), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    result = fold(captured, RULES)
+    assert result.after.batch_norms == 0
+    for batch in (1, 3):
+        x = torch.randn(batch, 4, 6, 6)
+        torch.testing.assert_close(result.module(x), module(x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", list(variants()))
+def test_every_variant_folds_to_no_batch_norm(name: str) -> None:
+    variant = variants()[name]
+    module = load_golden_(create(name))
+    size = variant.preprocessing.size
+    x = image((1, 3, size, size), "A")
+    result = fold(capture(module, (x,)), RULES)
+    with torch.no_grad():
+        before, after = module(x), result.module(x)
+    scale = float(before.abs().max())
+    assert float((before - after).abs().max()) <= 1e-5 * scale
+    assert result.after.batch_norms == 0
+    assert max(step.error for step in result.rewrites) < 1e-10
+    assert result.error < 1e-10
+    assert result.before.parameters == variant.parameters
+    assert (result.before.total_macs, result.after.total_macs) == (variant.macs, variant.macs)
+    if name in FACTS:
+        assert result.before.macs == {key: FACTS[name]["macs"][key] for key in ("conv", "linear", "matmul")}
+        assert result.after.parameters == FACTS[name]["parameters_fused"]
+        golden = np.array(GOLDEN_OUTPUTS[name]["fused_logits_every_31st"])
+        assert np.abs(after[0, ::31][:32].numpy() - golden).max() <= 1e-5 * scale
