@@ -16,6 +16,7 @@ from .swag_rows import PREFIXES, ROWS, rows_of
 from .swag_vit import SIZES, SwagViT, ViTSize, vit_shape
 from .swag_weights import fitted, from_torchvision, is_torchvision
 from .tokens import BY_NAME, create
+from .tokens.options import switch
 from .variant import Claim, Download, Preprocessing, Variant
 
 __all__ = ["VARIANTS", "build", "fitted", "from_timm", "is_fused", "is_timm"]
@@ -27,20 +28,28 @@ def build(
     *,
     num_classes: int = 1000,
     in_chans: int = 3,
-    image_size: int | None = None,
+    image_size: int | str | None = None,
     preset: str | None = None,
+    choices: bool | str = False,
     **options: Any,
 ) -> SwagViT:
     """A ViT of that size with that method ("none" for all tokens), its weights fresh.
 
-    `preset` names a row of the seed's table (the first by default), `options` replace its values one by one; text is
+    `choices` adds what the method chose to the outputs. `preset` names a row of the seed's table (the first by default), `options` replace its values one by one; text is
     taken for what it spells, as it comes from a command line. Raises ValueError in one line for a value out of range.
     """
     side = _spelled(image_size)
     shape = vit_shape(size, side)
     given = {name: _spelled(value) for name, value in options.items()}
     reduction = create(method, shape, **{**_preset(method, size, preset), **given})
-    return SwagViT(size, reduction, image_size=side, num_classes=num_classes, in_chans=in_chans)
+    return SwagViT(
+        size,
+        reduction,
+        image_size=side,
+        num_classes=num_classes,
+        in_chans=in_chans,
+        choices=switch("choices", _spelled(choices)),
+    )
 
 
 def is_timm(keys: Iterable[str]) -> bool:
@@ -100,7 +109,16 @@ _TOP1 = {
 }
 _FILES = {"b16": "vit_b_16_swag-9ac1b537", "l16": "vit_l_16_swag-4f3808c9", "h14": "vit_h_14_swag-80465313"}
 _PARAMETERS = {"b16": 86_859_496, "l16": 305_174_504, "h14": 633_470_440}
-_MACS = {("none", "b16"): 0}
+_MACS = {  # of the static form, which for ACT and ATS saves nothing, with the default preset: b16, l16, h14
+    "none": (55_484_350_464, 361_986_285_568, 1_016_716_764_160),
+    "hourglass": (42_409_307_136, 274_428_690_432, 650_104_540_160),
+    "evit": (35_654_398_464, 263_062_771_712, 628_873_436_160),
+    "tome": (49_230_940_316, 314_973_092_632, 884_077_675_360),
+    "act": (58_637_706_240, 388_209_491_968, 1_094_492_431_360),
+    "ats": (55_485_125_376, 361_988_383_744, 1_016_720_391_921),
+    "evo": (40_959_206_400, 304_732_284_928, 795_173_954_560),
+    "smyrf": (58_036_813_824, 388_587_347_968, 1_056_603_448_320),
+}
 
 
 def _variant(method: str, size: str) -> Variant:
@@ -113,13 +131,14 @@ def _variant(method: str, size: str) -> Variant:
         build=partial(build, SIZES[size], method),
         preprocessing=Preprocessing(size=side, resize=side),
         parameters=_PARAMETERS[size],
-        macs=_MACS.get((method, size), 0),
+        macs=dict(zip(SIZES, _MACS[method], strict=True))[size],
         claims=(_TOP1[size],) if method == "none" else (),
         downloads=(Download(f"https://download.pytorch.org/models/{_FILES[size]}.pth", "timm"),),
         paper=_PAPERS[method],
         model_args={
             "image_size": f"side of the pictures, a multiple of {SIZES[size].patch} (default: {side})",
             **({"preset": f"row of the seed's table: {presets} (default: the first)"} if options else {}),
+            **({"choices": "give what each layer chose as further outputs (default: false)"} if options else {}),
             **options,
         },
     )

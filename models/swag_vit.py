@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .tokens.layer import Layer, Reduction, ViTShape, run_layers
+from .tokens.layer import Layer, Reduction, ViTShape, run_layers, run_with_choices
 
 NORM_EPS = 1e-6
 
@@ -55,7 +55,9 @@ class Attention(nn.Module):
     def split(self, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """q, k, v, each (n, H, N, d), of tokens (n, N, D)."""
         n, size, width = y.shape
-        packed = F.linear(y, self.in_proj_weight, self.in_proj_bias).reshape(n, size, 3, self.heads, width // self.heads)
+        packed = F.linear(y, self.in_proj_weight, self.in_proj_bias).reshape(
+            n, size, 3, self.heads, width // self.heads
+        )
         q, k, v = packed.permute(2, 0, 3, 1, 4).unbind(0)
         return q, k, v
 
@@ -123,8 +125,9 @@ class Head(nn.Module):
 class SwagViT(nn.Module):
     """Pictures (n, C, R, R) to logits (n, num_classes); with num_classes 0, to the class token's features (n, D).
 
-    `reduction` is shared by all layers and made for this shape (`vit_shape`). Raises ValueError if the picture is not
-    of the side `image_size` for which the position embedding was built.
+    `reduction` is shared by all layers and made for this shape (`vit_shape`). With `choices` the method's choices follow
+    the logits in a tuple, one int32 tensor for each layer that makes one (`Reduction.choices`). Raises ValueError if
+    the picture is not of the side `image_size` for which the position embedding was built.
     """
 
     def __init__(
@@ -135,15 +138,18 @@ class SwagViT(nn.Module):
         image_size: int | None = None,
         num_classes: int = 1000,
         in_chans: int = 3,
+        choices: bool = False,
     ) -> None:
         super().__init__()
         shape = vit_shape(size, image_size)
-        self.size, self.shape, self.image_size = size, shape, shape.grid[0] * size.patch
+        self.size, self.shape = size, shape
+        self.image_size, self.num_classes = shape.grid[0] * size.patch, num_classes
         self.class_token = nn.Parameter(torch.zeros(1, 1, size.width))
         self.conv_proj = nn.Conv2d(in_chans, size.width, size.patch, size.patch)
         self.encoder = Encoder(size, shape.tokens)
         self.head = Head(size.width, num_classes) if num_classes else nn.Identity()
         self.reduction = reduction if reduction is not None else Reduction[None](shape)
+        self.choices = choices
 
     @property
     def layers(self) -> list[Layer]:
@@ -151,22 +157,29 @@ class SwagViT(nn.Module):
 
     def embed(self, images: Tensor) -> Tensor:
         """Patches, row-major, behind the class token, with the position embedding added: (n, S, D)."""
-        side = self.image_size
-        if images.shape[2] != side or images.shape[3] != side:
-            raise ValueError(
-                f"this {self.size.name} takes pictures of {side}x{side}; got {images.shape[2]}x{images.shape[3]}:"
-                " resize them, or build the model with image_size"
-            )
+        self._require_side(images)
         patches = self.conv_proj(images).flatten(2).transpose(1, 2)
         tokens = torch.cat((self.class_token.expand(images.shape[0], -1, -1), patches), dim=1)
         return tokens + self.encoder.pos_embedding.transpose(0, 1)
+
+    def _require_side(self, images: Tensor) -> None:
+        side, channels = self.image_size, self.conv_proj.in_channels
+        if images.ndim != 4 or images.shape[1:] != (channels, side, side):
+            raise ValueError(
+                f"expected pictures of shape (batch, {channels}, {side}, {side}), the size of the position embedding;"
+                f" got {tuple(images.shape)}: resize them, or build the model with image_size"
+            )
 
     def read_out(self, x: Tensor) -> Tensor:
         """The head on the class token, the first of (n, N, D)."""
         return self.head(self.encoder.ln(x[:, 0]))
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.read_out(run_layers(self.reduction, self.layers, self.embed(images)))
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
+        tokens = self.embed(images)
+        if not self.choices:
+            return self.read_out(run_layers(self.reduction, self.layers, tokens))
+        tokens, chosen = run_with_choices(self.reduction, self.layers, tokens)
+        return (self.read_out(tokens), *chosen.values())
 
 
 def vit_shape(size: ViTSize, image_size: int | None = None) -> ViTShape:

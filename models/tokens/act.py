@@ -56,7 +56,8 @@ class ACT(Reduction[Tensor]):
         self.k_hashes = options.whole("k_hashes", k_hashes, 1, LIMBS * LIMB_DIGITS)
         draws = torch.Generator(device="cpu").manual_seed(seed)
         self.group_q = _buckets(self.layers, shape, q_hashes, draws)
-        self.group_k = _buckets(self.layers, shape, k_hashes, draws) if group_k else None
+        wanted = options.switch("group_k", group_k)
+        self.group_k = _buckets(self.layers, shape, k_hashes, draws) if wanted else None
 
     def step(self, index: int, layer: Layer, x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
         if index not in self.layers:

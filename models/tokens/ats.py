@@ -55,9 +55,7 @@ class ATS(Reduction[Live]):
             why = f"the network has {shape.tokens} tokens; 0 is no bound"
             options.whole("token_bound", token_bound, 2, shape.tokens, why)
         self.token_bound = token_bound or shape.tokens
-        if residual not in ("norm", "input"):
-            raise ValueError(f"residual must be norm or input; got {residual!r}")
-        self.residual = residual
+        self.residual = options.one_of("residual", residual, ("norm", "input"))
         self.sample = Sample(shape.tokens, self.token_bound)
 
     def start(self, x: Tensor) -> Live:
@@ -126,7 +124,9 @@ class Sample(Decision):
         lowest = (height + beyond).amin(-1, keepdim=True)
         highest = (height - beyond).amax(-1, keepdim=True)
         height = (height - lowest) / (highest - lowest).clamp(min=1e-30)
-        first = torch.where(torch.logical_and(height > 0, live > 0), height, torch.ones_like(height)).amin(-1, keepdim=True)
+        first = torch.where(torch.logical_and(height > 0, live > 0), height, torch.ones_like(height)).amin(
+            -1, keepdim=True
+        )
         steps = torch.arange(self.heights, dtype=height.dtype, device=height.device) / max(self.heights - 1, 1)
         readings = first + steps * (1 - first)
         return torch.logical_and(_nearest(readings, height + beyond, before.sum(-1)), live > 0)
@@ -156,7 +156,9 @@ def _weights(q: Tensor, k: Tensor, mask: Tensor) -> Tensor:
     logits = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1) + (1 - live) * HIDDEN
     weights = (logits - logits.amax(-1, keepdim=True)).exp() * live
     count = mask.sum(-1)[:, None, None, None]
-    smoothing = live * (torch.full_like(count, EPS) / count)  # coremltools 9 adds 1e-4 to the divisor of scalar / tensor
+    smoothing = live * (
+        torch.full_like(count, EPS) / count
+    )  # coremltools 9 adds 1e-4 to the divisor of scalar / tensor
     return (weights + smoothing) / (weights.sum(-1, keepdim=True) + EPS)
 
 

@@ -36,8 +36,11 @@ def full(x: Tensor) -> Tensor:
 
 
 def back(x: Tensor, like: Tensor) -> Tensor:
-    """x in the type of `like`; without a trace in the graph where it has it already."""
-    return x if x.dtype == like.dtype else x.to(like.dtype)
+    """x in the type and on the device of `like`; without a trace in the graph where it is there already.
+
+    Constants are made on the CPU even while a model is built on the meta device, where they could not be made again.
+    """
+    return x if (x.dtype, x.device) == (like.dtype, like.device) else x.to(like)
 
 
 def top_mask(scores: Tensor, k: int) -> Tensor:

@@ -54,10 +54,8 @@ class EViT(Reduction[Kept]):
         super().__init__(shape)
         self.keep_rate = options.share("keep_rate", keep_rate)
         self.drop_layers = options.layers("drop_layers", drop_layers, shape.depth)
-        self.fuse = fuse
-        if score not in ("mean", "class"):
-            raise ValueError(f"score must be mean or class; got {score!r}")
-        self.choose = MostAttended(score)
+        self.fuse = options.switch("fuse", fuse)
+        self.choose = MostAttended(options.one_of("score", score, ("mean", "class")))
 
     def start(self, x: Tensor) -> Kept:
         return Kept(torch.arange(1, self.shape.tokens, device=x.device).expand(x.shape[0], -1))

@@ -43,9 +43,7 @@ class EvoViT(Reduction[Scored]):
         self.active = int(shape.patches * options.share("keep_ratio", keep_ratio))
         if self.active < 1:
             raise ValueError(f"keep_ratio must keep at least one of {shape.patches} patch tokens; got {keep_ratio!r}")
-        if not 0 <= tradeoff <= 1:
-            raise ValueError(f"tradeoff must lie between 0 and 1; got {tradeoff!r}")
-        self.attention = ClassAttention(tradeoff)
+        self.attention = ClassAttention(options.between("tradeoff", tradeoff, 0, 1))
         self.select = Best()
 
     def start(self, x: Tensor) -> Scored:

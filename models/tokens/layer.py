@@ -106,19 +106,19 @@ class Reduction(nn.Module, Generic[State]):
 
 
 def run_layers(reduction: Reduction[Any], layers: Sequence[Layer], x: Tensor) -> Tensor:
-    """Tokens (n, S, D) through all layers; the class token stays first, the count is the method's."""
+    """Tokens (n, S, D) through all layers; the class token stays first, how many others are left is the method's."""
     state = reduction.start(x)
     for index, layer in enumerate(layers):
         x, state = reduction.step(index, layer, x, state)
     return x
 
 
-def run_with_choices(reduction: Reduction[Any], layers: Sequence[Layer], x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-    """As `run_layers`, and the choices of each layer that made one, as {"choices_3": labels}."""
+def run_with_choices(reduction: Reduction[Any], layers: Sequence[Layer], x: Tensor) -> tuple[Tensor, dict[int, Tensor]]:
+    """As `run_layers`, and the choices of each layer that made one, by its number."""
     state, chosen = reduction.start(x), {}
     for index, layer in enumerate(layers):
         x, state = reduction.step(index, layer, x, state)
         labels = reduction.choices(index, state)
         if labels is not None:
-            chosen[f"choices_{index}"] = labels
+            chosen[index] = labels
     return x, chosen

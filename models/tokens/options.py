@@ -23,11 +23,32 @@ def share(name: str, value: object) -> float:
     raise ValueError(f"{name} must be above 0 and at most 1; got {value!r}")
 
 
+def between(name: str, value: object, lowest: float, highest: float) -> float:
+    """value, if it is a number from lowest to highest; raises ValueError otherwise."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and lowest <= value <= highest:
+        return float(value)
+    raise ValueError(f"{name} must be a number from {lowest:g} to {highest:g}; got {value!r}")
+
+
 def positive(name: str, value: object) -> float:
     """value, if it is a finite number above 0; raises ValueError otherwise."""
     if isinstance(value, int | float) and not isinstance(value, bool) and value > 0 and math.isfinite(value):
         return float(value)
     raise ValueError(f"{name} must be a finite number above 0; got {value!r}")
+
+
+def switch(name: str, value: object) -> bool:
+    """value, if it is True or False; raises ValueError otherwise."""
+    if isinstance(value, bool):
+        return value
+    raise ValueError(f"{name} must be true or false; got {value!r}")
+
+
+def one_of(name: str, value: object, known: tuple[str, ...]) -> str:
+    """value, if it is one of the known words; raises ValueError otherwise."""
+    if isinstance(value, str) and value in known:
+        return value
+    raise ValueError(f"{name} must be {' or '.join(known)}; got {value!r}")
 
 
 def layers(name: str, value: object, depth: int) -> tuple[int, ...]:

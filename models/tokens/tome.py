@@ -125,9 +125,7 @@ def _schedule(r: int | Sequence[int] | str, inflect: float | None, shape: ViTSha
     options.whole("r", r, 0, shape.tokens - 1, why)
     if inflect is None:
         return (r,) * shape.depth
-    if not -1 <= inflect <= 1:
-        raise ValueError(f"inflect must lie between -1 and 1; got {inflect!r}")
-    low = int(r * (1 - inflect))
+    low = int(r * (1 - options.between("inflect", inflect, -1, 1)))
     step = (2 * r - 2 * low) / max(shape.depth - 1, 1)
     return tuple(int(low + index * step) for index in range(shape.depth))
 
