@@ -45,12 +45,10 @@ def back(x: Tensor, like: Tensor) -> Tensor:
 
 def top_mask(scores: Tensor, k: int) -> Tensor:
     """Bool (n, N): the k greatest of scores (n, N); of equal ones the earlier."""
-    threshold = scores.topk(k, dim=-1).values[:, k - 1 : k]
-    above = scores > threshold
-    tied = scores == threshold
-    room = k - above.to(scores.dtype).sum(-1, keepdim=True)
-    within = tied.to(scores.dtype).cumsum(-1) <= room
-    return torch.logical_or(above, torch.logical_and(tied, within))
+    threshold = scores.topk(k, dim=-1).values.amin(-1, keepdim=True)
+    above, tied = scores > threshold, scores == threshold
+    room = k - above.long().sum(-1, keepdim=True)
+    return torch.logical_or(above, torch.logical_and(tied, tied.long().cumsum(-1) <= room))
 
 
 def places(mask: Tensor, k: int) -> Tensor:
@@ -58,16 +56,28 @@ def places(mask: Tensor, k: int) -> Tensor:
 
     A row with fewer (scores that were NaN) is filled up with its last token.
     """
-    size = mask.shape[-1]
-    countdown = torch.arange(size, 0, -1, dtype=torch.float32, device=mask.device)
-    found = torch.where(mask, countdown, torch.zeros_like(countdown)).topk(k, dim=-1).values
-    return (size - found).clamp(max=size - 1).long()
+    position = torch.arange(mask.shape[-1], device=mask.device)
+    last = torch.full_like(position, mask.shape[-1] - 1)
+    return torch.where(mask, position, last).topk(k, dim=-1, largest=False).values
+
+
+def ascending(x: Tensor) -> Tensor:
+    """int64: the order that sorts the last axis, equal values in the order in which they stand.
+
+    A sort need not keep that order (torch's on the CPU does not), so the runs of equal values are numbered, and sorted
+    again by run and position, which are never equal.
+    """
+    size = x.shape[-1]
+    values, index = x.sort(dim=-1)
+    rises = (values[..., 1:] != values[..., :-1]).long()
+    run = torch.cat((torch.zeros_like(index[..., :1]), rises), dim=-1).cumsum(-1) * size
+    return (run + index).sort(dim=-1).values - run
 
 
 def first_of_greatest(scores: Tensor) -> tuple[Tensor, Tensor]:
-    """The greatest of the last axis, (..., ), and where it first occurs, as float32 (..., )."""
+    """The greatest of the last axis, (...), and where it first occurs, int64 (...)."""
     greatest = scores.amax(-1, keepdim=True)
-    position = torch.arange(scores.shape[-1], dtype=torch.float32, device=scores.device)
+    position = torch.arange(scores.shape[-1], device=scores.device)
     beyond = torch.full_like(position, scores.shape[-1])
     return greatest.squeeze(-1), torch.where(scores == greatest, position, beyond).amin(-1)
 

@@ -53,8 +53,7 @@ def one_of(name: str, value: object, known: tuple[str, ...]) -> str:
 
 def layers(name: str, value: object, depth: int) -> tuple[int, ...]:
     """Layer numbers, ascending, from a sequence or from text such as "6,12,18"; raises ValueError outside 0..depth-1."""
-    listed: Iterable[object] = _numbers(value)
-    checked = [whole(name, one, 0, depth - 1, f"the network has {depth} layers") for one in listed]
+    checked = [whole(name, one, 0, depth - 1, f"the network has {depth} layers") for one in numbers(value)]
     if not checked or len(set(checked)) != len(checked):
         raise ValueError(f"{name} must list layers from 0 to {depth - 1}, each once, such as 3,6,9; got {value!r}")
     return tuple(sorted(checked))
@@ -69,7 +68,8 @@ def span(first: object, last: object, depth: int) -> range:
     return range(start, whole("last_layer", last, start + 1, depth, f"{why}; -1 is the end"))
 
 
-def _numbers(value: object) -> list[object]:
+def numbers(value: object) -> list[object]:
+    """The numbers of a sequence, or of text such as "6,12,18", or the one number; what is no number stays as it is."""
     if isinstance(value, str):
         parts = [part.strip() for part in value.split(",")]
         return [int(part) if part.lstrip("-").isdigit() else part for part in parts]

@@ -9,7 +9,6 @@ divide the token count they straddle them, and **the result for a picture depend
 no cheaper than full attention when rounds times c exceeds the token count.
 
 The seed draws the projections anew in every call. Here they are drawn once, from `seed`, and stored with the model.
-Tokens whose projections are exactly equal keep their order, except in Core ML, whose `argsort` leaves it open.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from . import options
-from .choose import Decision, back, full
+from .choose import Decision, ascending, back, full
 from .layer import Layer, Reduction, ViTShape, plain_step
 
 NAME = "smyrf"
@@ -74,7 +73,7 @@ class SMYRF(Reduction[Tensor]):
         logits = q @ k.transpose(-2, -1)
         weight = logits.logsumexp(-1).reshape(rounds, rows, size)
         mixed = (logits.softmax(-1) @ values).reshape(rounds, rows, size, -1)
-        place = q_order.to(torch.float32).argsort(dim=-1)
+        place = q_order.argsort(dim=-1)
         weight = weight.gather(2, place).softmax(0)
         mixed = mixed.gather(2, place.unsqueeze(-1).expand(mixed.shape))
         return (weight.unsqueeze(-1) * mixed).sum(0), place
@@ -108,8 +107,7 @@ class SortedOrder(Decision):
         return self._order(torch.cat((q, zero, q_lift), -1)), self._order(torch.cat((k, k_lift, zero), -1))
 
     def _order(self, lifted: Tensor) -> Tensor:
-        projections = (lifted @ back(self.alpha, lifted)).permute(2, 0, 1)
-        return projections.sort(dim=-1).indices
+        return ascending((lifted @ back(self.alpha, lifted)).permute(2, 0, 1))
 
 
 def _sorted(x: Tensor, order: Tensor) -> Tensor:

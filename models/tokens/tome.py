@@ -115,10 +115,8 @@ def _possible(r: int, tokens: int) -> int:
 def _schedule(r: int | Sequence[int] | str, inflect: float | None, shape: ViTShape) -> tuple[int, ...]:
     """Pairs per layer: the same r, or a list padded with 0, or a slope from r (1 - inflect) to r (1 + inflect)."""
     why = f"the network has {shape.tokens} tokens"
-    if isinstance(r, str):
-        r = [int(part) if part.strip().isdigit() else -1 for part in r.split(",")]
     if isinstance(r, Sequence):
-        given = [options.whole("r", one, 0, shape.tokens - 1, why) for one in r]
+        given = [options.whole("r", one, 0, shape.tokens - 1, why) for one in options.numbers(r)]
         if len(given) > shape.depth or inflect is not None:
             raise ValueError(f"r as a list has at most {shape.depth} numbers and takes no inflect; got {r!r}")
         return tuple(given + [0] * (shape.depth - len(given)))
