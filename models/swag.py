@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from .swag_rows import PREFIXES, ROWS, rows_of
+from .swag_rows import PREFIXES, rows_of
 from .swag_vit import SIZES, SwagViT, ViTSize, vit_shape
 from .swag_weights import fitted, from_torchvision, is_torchvision
 from .tokens import BY_NAME, create
@@ -35,8 +35,9 @@ def build(
 ) -> SwagViT:
     """A ViT of that size with that method ("none" for all tokens), its weights fresh.
 
-    `choices` adds what the method chose to the outputs. `preset` names a row of the seed's table (the first by default), `options` replace its values one by one; text is
-    taken for what it spells, as it comes from a command line. Raises ValueError in one line for a value out of range.
+    `choices` adds what the method chose to the outputs. `preset` names a row of the seed's table, by default its first;
+    `options` replace the row's values; text is taken for what it spells, as it comes from a command line. Raises
+    ValueError in one line for a value out of range.
     """
     side = _spelled(image_size)
     shape = vit_shape(size, side)

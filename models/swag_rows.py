@@ -1,8 +1,8 @@
 """The seed's table: which rows of which method were published, as named presets with the GFLOPs that were claimed.
 
-The README of Expedit-SWAG measures each method on ViT-L/16 at 512 and ViT-H/14 at 518 pixels. A GFLOP there is a thousand
-million of the operations that `swag_cost.py` counts, mostly multiply-accumulates. ViT-B/16 has no row: its presets are
-ours, in proportion.
+The README of Expedit-SWAG measures each method on ViT-L/16 at 512 and ViT-H/14 at 518 pixels. A GFLOP there is a
+thousand million of the operations that `swag_cost.py` counts, mostly multiply-accumulates. ViT-B/16 has no row: its
+presets are ours, in proportion.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 Singh et al., "Revisiting Weakly Supervised Pre-Training of Visual Perception Models", arXiv 2201.08371: a plain
 pre-norm ViT (Dosovitskiy et al., arXiv 2010.11929) with a class token and a learned position embedding, LayerNorm eps
 1e-6, exact GELU. Module names give the official state-dict keys. A method (`tokens/`) has no parameters of its own, so
-every variant of a size takes the same checkpoint; only the class token is read out, so no method has to put tokens back.
+every variant of a size takes the same checkpoint; only the class token is read out, so no method has to put tokens
+back.
 """
 
 from __future__ import annotations
@@ -125,9 +126,9 @@ class Head(nn.Module):
 class SwagViT(nn.Module):
     """Pictures (n, C, R, R) to logits (n, num_classes); with num_classes 0, to the class token's features (n, D).
 
-    `reduction` is shared by all layers and made for this shape (`vit_shape`). With `choices` the method's choices follow
-    the logits in a tuple, one int32 tensor for each layer that makes one (`Reduction.choices`). Raises ValueError if
-    the picture is not of the side `image_size` for which the position embedding was built.
+    `reduction` is shared by all layers and made for this shape (`vit_shape`). With `choices` the method's choices
+    follow the logits in a tuple, an int32 tensor for each layer that makes one (`Reduction.choices`). Raises ValueError
+    if the picture is not of the side `image_size` for which the position embedding was built.
     """
 
     def __init__(

@@ -15,7 +15,7 @@ from fuseport.models.tokens.choose import (
     in_decision,
     overlap,
     places,
-    present,
+    survivors,
     take,
     top_mask,
 )
@@ -43,7 +43,7 @@ def test_infinite_scores_are_scores() -> None:
 def test_scores_that_are_no_numbers_still_give_positions() -> None:
     found = places(top_mask(torch.full((2, 6), math.nan), 3), 3)
     assert found.shape == (2, 3)
-    assert ((0 <= found) & (found < 6)).all()
+    assert ((found >= 0) & (found < 6)).all()
 
 
 @pytest.mark.parametrize("levels", [1, 3, 10_000])
@@ -65,8 +65,8 @@ def test_take_keeps_each_pictures_own_tokens() -> None:
     assert torch.equal(take(x[:, :, 0], index), torch.tensor([[0.0, 9.0], [18.0, 18.0]]))
 
 
-def test_present_marks_numbers_and_ignores_those_outside() -> None:
-    assert present(torch.tensor([[0, 2, 9], [1, 1, -1]]), 4).tolist() == [[1, 0, 1, 0], [0, 1, 0, 0]]
+def test_survivors_are_the_class_token_and_the_numbers_in_range() -> None:
+    assert survivors(torch.tensor([[0, 2, 9], [1, 1, -1]]), 4).tolist() == [[1, 0, 1, 0], [1, 1, 0, 0]]
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ def test_the_papers_class_row_is_another_method() -> None:
     _, row = MostAttended("class")(q, k, 4)
     for best, scores in ((mean, weights.mean(2)), (row, weights[:, :, 0])):
         expected = scores.mean(1)[:, 1:].topk(4).indices.sort().values
-        assert torch.equal(best.index, expected)
-    assert not torch.equal(mean.index, row.index)
+        assert torch.equal(best.positions, expected)
+    assert not torch.equal(mean.positions, row.positions)
 
 
 def test_the_fused_token_is_the_weighted_sum_of_the_dropped() -> None:
@@ -36,7 +36,7 @@ def test_the_fused_token_is_the_weighted_sum_of_the_dropped() -> None:
         scores = weights.mean((1, 2))[:, 1:]
         expected = torch.zeros(2, 48)
         for picture in range(2):
-            for token in set(range(64)) - set(best.index[picture].tolist()):
+            for token in set(range(64)) - set(best.positions[picture].tolist()):
                 expected[picture] += scores[picture, token] * attended[picture, 1 + token]
         behind, state = method.step(0, layer, x, method.start(x))
         fused = behind[:, -1]

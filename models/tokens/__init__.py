@@ -1,4 +1,4 @@
-"""Token reduction: seven methods, each one file with a NAME, a METHOD and the OPTIONS that it takes, for any plain ViT."""
+"""Token reduction for any plain ViT: seven methods, each one file with a NAME, a METHOD and the OPTIONS it takes."""
 
 from __future__ import annotations
 

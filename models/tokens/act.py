@@ -1,12 +1,12 @@
 """ACT: queries that hash into the same bucket share their mean, and with it one row of attention.
 
 Zheng et al., "End-to-End Object Detection with Adaptive Clustering Transformer", arXiv 2011.09315. Locality-sensitive
-hashing (E2LSH): digit t of a query is floor((q·W_t + b_t) / 8), counted from the smallest of its head; the bucket is the
-number that the digits form in base 4, in 64-bit wrap-around integers. Digits above 3 carry into the next place.
+hashing (E2LSH): digit t of a query is floor((q·W_t + b_t) / 8), counted from the smallest of its head; the bucket is
+the number that the digits form in base 4, in 64-bit wrap-around integers. Digits above 3 carry into the next place.
 
 The static form multiplies by the matrix "same bucket, divided by the bucket's size" instead of gathering groups: the
-same result, but **nothing is saved**: the export is for parity, not for speed. ONNX runtimes differ in 64-bit wrap-around
-and Core ML has no 64-bit integers, so the code is kept as four limbs of 16 bits in float32, exact for digits below 768.
+same result, but **nothing is saved**: the export is for parity, not for speed. Core ML has no 64-bit integers, so the
+number is kept as four limbs of 16 bits in float32, exact for digits below 768.
 
 The seed draws W and b anew in every call. Here they are drawn once, from `seed`, and stored with the model.
 """

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from . import options
-from .choose import Decision, back, full, places, present, take, top_mask
+from .choose import Decision, back, full, places, survivors, take, top_mask
 from .layer import Layer, Reduction, ViTShape, attend, plain_step
 
 NAME = "ats"
@@ -92,7 +92,7 @@ class ATS(Reduction[Live]):
     def choices(self, index: int, state: Live) -> Tensor | None:
         if index not in self.layers or state.mask is None:
             return None
-        return present(torch.where(state.mask > 0, state.ids, -torch.ones_like(state.ids)), self.shape.tokens)
+        return survivors(torch.where(state.mask > 0, state.ids, -torch.ones_like(state.ids)), self.shape.tokens)
 
 
 class Sample(Decision):
@@ -142,7 +142,7 @@ def _comes_before(scores: Tensor, live: Tensor) -> Tensor:
 
 
 def _nearest(readings: Tensor, height: Tensor, rank: Tensor) -> Tensor:
-    """Bool (n, P): the tokens that are nearest to one of the readings (n, T); of equally near ones the first in rank."""
+    """Bool (n, P): the tokens that are nearest to a reading (n, T); of equally near ones the first in rank."""
     distance = (height.unsqueeze(1) - readings.unsqueeze(2)).abs()
     near = distance == distance.amin(-1, keepdim=True)
     order = torch.where(near, rank.unsqueeze(1), torch.full_like(rank, 2.0 * rank.shape[-1]).unsqueeze(1))
@@ -163,7 +163,7 @@ def _weights(q: Tensor, k: Tensor, mask: Tensor) -> Tensor:
 
 
 def _slots(scores: Tensor, picked: Tensor, room: int) -> Tensor:
-    """int64 (n, room + 1): the class token and the picked tokens in their order, the best scored if they are too many."""
+    """int64 (n, room + 1): the class token and the picked tokens in their order, the best scored if too many."""
     chosen = top_mask(torch.where(picked, scores, -torch.ones_like(scores)), room)
     index = places(chosen, room) + 1
     return torch.cat((torch.zeros_like(index[:, :1]), index), dim=1)

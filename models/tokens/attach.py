@@ -18,7 +18,10 @@ from .layer import Reduction, ViTShape, run_layers, run_with_choices
 
 
 class ReducedViT(nn.Module):
-    """timm's ViT, its modules shared and not copied, its tokens reduced on the way; outputs as timm's, or with choices."""
+    """timm's ViT, its modules shared, its tokens reduced on the way, for evaluation; outputs as timm's, or choices too.
+
+    The attention's dropout is not applied.
+    """
 
     def __init__(self, vit: VisionTransformer, reduction: Reduction[Any], *, choices: bool = False) -> None:
         super().__init__()
@@ -75,7 +78,8 @@ def attach(vit: nn.Module, method: str, *, choices: bool = False, **options: Any
     if problem := _unfit(vit):
         raise ValueError(f"token reduction does not fit this model: {problem}")
     rows, columns = vit.patch_embed.grid_size or (0, 0)
-    attention = vit.blocks[0].attn
+    attention = vit.get_submodule("blocks.0.attn")
+    assert isinstance(attention, Attention)
     shape = ViTShape((rows, columns), vit.embed_dim, attention.num_heads, len(vit.blocks))
     return ReducedViT(vit, create(method, shape, **options), choices=choices)
 

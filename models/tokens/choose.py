@@ -89,10 +89,11 @@ def take(x: Tensor, index: Tensor) -> Tensor:
     return x.gather(1, index)
 
 
-def present(ids: Tensor, size: int) -> Tensor:
-    """int32 (n, size): 1 for each number that occurs in ids (n, k), 0 for the others."""
-    numbers = torch.arange(size, dtype=ids.dtype, device=ids.device)
-    return (ids.unsqueeze(-1) == numbers).to(torch.float32).amax(1).to(torch.int32)
+def survivors(ids: Tensor, size: int) -> Tensor:
+    """int32 (n, size): 1 for token 0, the class token, and for each number in ids (n, k), 0 for the others."""
+    numbers = torch.arange(1, size, dtype=ids.dtype, device=ids.device)
+    found = (ids.unsqueeze(-1) == numbers).to(torch.float32).amax(1)
+    return torch.cat((torch.ones_like(found[:, :1]), found), dim=1).to(torch.int32)
 
 
 def overlap(ours: Tensor, theirs: Tensor) -> float:

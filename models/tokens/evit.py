@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from . import options
-from .choose import Decision, back, full, places, present, take, top_mask
+from .choose import Decision, back, full, places, survivors, take, top_mask
 from .layer import Layer, Reduction, ViTShape, plain_step
 
 NAME = "evit"
@@ -33,9 +33,9 @@ class Kept(NamedTuple):
 
 
 class Best(NamedTuple):
-    """The patch tokens that stay: their positions, int64 (n, keep); and the scores (n, P) of the dropped, 0 elsewhere."""
+    """positions, int64 (n, keep), of the patch tokens that stay; the scores (n, P) of those dropped, 0 elsewhere."""
 
-    index: Tensor
+    positions: Tensor
     dropped: Tensor
 
 
@@ -73,7 +73,7 @@ class EViT(Reduction[Kept]):
     def _drop(self, x: Tensor, best: Best, state: Kept) -> tuple[Tensor, Kept]:
         """The class token, the best patch tokens in their old order and, if asked for, the fused one."""
         patches = x[:, 1:]
-        parts, ids = [x[:, :1], take(patches, best.index)], take(state.ids, best.index)
+        parts, ids = [x[:, :1], take(patches, best.positions)], take(state.ids, best.positions)
         if self.fuse:
             parts.append(back(best.dropped, x).unsqueeze(1) @ patches)
             ids = torch.cat((ids, torch.full_like(ids[:, :1], self.shape.tokens)), dim=1)
@@ -91,7 +91,7 @@ class EViT(Reduction[Kept]):
         return tuple(counts)
 
     def choices(self, index: int, state: Kept) -> Tensor | None:
-        return present(state.ids, self.shape.tokens) if index in self.drop_layers else None
+        return survivors(state.ids, self.shape.tokens) if index in self.drop_layers else None
 
 
 class MostAttended(Decision):

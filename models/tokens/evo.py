@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from . import options
-from .choose import Decision, full, places, present, take, top_mask
+from .choose import Decision, full, places, survivors, take, top_mask
 from .layer import Layer, Reduction, ViTShape, attend
 
 NAME = "evo"
@@ -27,7 +27,7 @@ OPTIONS = {
 
 
 class Scored(NamedTuple):
-    """Of the patch tokens in their present order: scores, float32, None before layer 0; numbers, int64; each (n, P)."""
+    """Of the patch tokens in their present order, (n, P): scores, float32, None before layer 0; numbers, int64."""
 
     scores: Tensor | None
     ids: Tensor
@@ -77,11 +77,11 @@ class EvoViT(Reduction[Scored]):
         return self.shape.tokens if index < self.location else self.active + 1
 
     def choices(self, index: int, state: Scored) -> Tensor | None:
-        return present(state.ids[:, : self.active], self.shape.tokens) if index >= self.location else None
+        return survivors(state.ids[:, : self.active], self.shape.tokens) if index >= self.location else None
 
 
 class ClassAttention(Decision):
-    """The class token's attention to the patch tokens, float32 (n, N-1), averaged over heads and with the old scores."""
+    """The class token's attention to the patch tokens, float32 (n, N-1): mean over heads, then with the old scores."""
 
     def __init__(self, tradeoff: float) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Hourglass: the patch tokens are clustered once, in front of one layer, and the rest of the network runs on the centres.
+"""Hourglass: the patch tokens are clustered once, in front of one layer; the rest of the network runs on the centres.
 
 Liang et al., "Expediting Large-Scale Vision Transformer for Dense Prediction without Fine-tuning", arXiv 2210.01035.
 Soft k-means as in superpixel networks: a centre may claim only the tokens of its neighbourhood on the grid, every token
@@ -63,7 +63,7 @@ class Hourglass(Reduction[None]):
 
 
 class Cluster(Decision):
-    """Tokens (n, P, D) of a grid to centres (n, K, D), row-major; K = side². No hard choice, but logits of large size."""
+    """Tokens (n, P, D) of a grid to centres (n, K, D), row-major; K = side². Its logits are large."""
 
     pool: Tensor
     forbidden: Tensor

@@ -78,7 +78,7 @@ class Reduction(nn.Module, Generic[State]):
     """How the tokens travel through the layers; this base class is the plain ViT, which keeps them all.
 
     A method overrides `step`. What it has to remember from layer to layer (token sizes, scores, masks) is a value that
-    `start` makes and each step replaces, never module state: a second call, or a second trace, sees nothing of the first.
+    `start` makes and each step replaces, never module state: a second call, or trace, sees nothing of the first.
     """
 
     def __init__(self, shape: ViTShape) -> None:

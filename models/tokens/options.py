@@ -52,7 +52,7 @@ def one_of(name: str, value: object, known: tuple[str, ...]) -> str:
 
 
 def layers(name: str, value: object, depth: int) -> tuple[int, ...]:
-    """Layer numbers, ascending, from a sequence or from text such as "6,12,18"; raises ValueError outside 0..depth-1."""
+    """Layer numbers, ascending, from a sequence or text such as "6,12,18"; raises ValueError outside 0..depth-1."""
     checked = [whole(name, one, 0, depth - 1, f"the network has {depth} layers") for one in numbers(value)]
     if not checked or len(set(checked)) != len(checked):
         raise ValueError(f"{name} must list layers from 0 to {depth - 1}, each once, such as 3,6,9; got {value!r}")
@@ -60,7 +60,7 @@ def layers(name: str, value: object, depth: int) -> tuple[int, ...]:
 
 
 def span(first: object, last: object, depth: int) -> range:
-    """The layers first..last-1; last -1 means up to the end. Raises ValueError outside the network, or if none is left."""
+    """The layers first..last-1; last -1 means to the end. Raises ValueError outside the network, or if none is left."""
     why = f"the network has {depth} layers"
     start = whole("first_layer", first, 0, depth - 1, why)
     if last == -1:

@@ -5,7 +5,7 @@ that all have one common length, which makes a small distance mean a large produ
 combined by the softmax of their log-sum-exp.
 
 As in the seed, the chunks of c tokens are cut from one long list over rounds, pictures and heads, so where c does not
-divide the token count they straddle them, and **the result for a picture depends on the others in its batch**. It is also
+divide the token count they straddle them, and **the result for a picture depends on the others in its batch**. It is
 no cheaper than full attention when rounds times c exceeds the token count.
 
 The seed draws the projections anew in every call. Here they are drawn once, from `seed`, and stored with the model.
@@ -121,7 +121,8 @@ def _checked_cluster(cluster: object, rounds: int, shape: ViTShape) -> int:
     total = rounds * shape.heads * shape.tokens
     if total % checked:
         raise ValueError(
-            f"cluster must divide rounds x heads x tokens = {rounds} x {shape.heads} x {shape.tokens}; {checked} does not"
+            f"cluster must divide rounds x heads x tokens = {rounds} x {shape.heads} x {shape.tokens};"
+            f" {checked} does not"
         )
     return checked
 

@@ -1,7 +1,7 @@
 """ToMe: every layer merges its r most similar token pairs, between attention and MLP.
 
 Bolya et al., "Token Merging: Your ViT but Faster", arXiv 2210.09461. Tokens at even positions (A) look for their most
-similar partner among the odd ones (B) by the cosine of their mean keys; the r best pairs merge into size-weighted means.
+similar partner among the odd ones (B) by the cosine of their mean keys; the r best pairs merge, weighted by size.
 From the second layer on a token of size s counts s times in the attention: log s is added to its logits.
 
 Behind a merge come the unmerged A tokens in their old order, then all of B: the next layer splits by the new positions.
@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from . import options
-from .choose import Decision, first_of_greatest, full, places, present, take, top_mask
+from .choose import Decision, first_of_greatest, full, places, survivors, take, top_mask
 from .layer import Layer, Reduction, ViTShape, attend
 
 NAME = "tome"
@@ -37,8 +37,8 @@ class Merged(NamedTuple):
 class Pairs(NamedTuple):
     """What merges, among the candidates (A without the class token).
 
-    sources, int64 (n, r): the positions of those that merge; others: of the rest. into (n, |B|, r): 1 where a source goes
-    into that token of B, so that a matrix product adds the sources up.
+    sources, int64 (n, r): the positions of those that merge; others: of the rest. into (n, |B|, r): 1 where a source
+    goes into that token of B, so that a matrix product adds the sources up.
     """
 
     sources: Tensor
@@ -74,7 +74,7 @@ class ToMe(Reduction[Merged]):
         return tuple(counts)
 
     def choices(self, index: int, state: Merged) -> Tensor | None:
-        return present(state.ids, self.shape.tokens) if self.schedule[index] > 0 else None
+        return survivors(state.ids, self.shape.tokens) if self.schedule[index] > 0 else None
 
 
 class Match(Decision):
