@@ -53,6 +53,17 @@ def classify(spec: Any, logits: str, labels: Sequence[str]) -> None:
     _describe(spec.description)
 
 
+def labels_in(spec: Any) -> tuple[str, ...]:
+    """The class names of a saved classifier, in the order of its logits; none for another model."""
+    (block,) = spec.mlProgram.functions["main"].block_specializations.values()
+    return tuple(
+        value.immediateValue.tensor.strings.values[0]
+        for made in block.operations
+        if made.type == "classify"
+        for value in made.inputs["classes"].arguments[0].value.immediateValue.list.values
+    )
+
+
 def _operation(block: Any, kind: str, name: str, **inputs: str) -> Any:
     operation = block.operations.add(type=kind)
     _immediate(operation.attributes["name"], name)

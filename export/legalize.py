@@ -1,17 +1,55 @@
-"""Rewrite what coremltools 9.0 would convert without a word, and wrongly."""
+"""Make a captured program one that coremltools 9.0 converts to what it computes.
+
+Much of what coremltools gets wrong it gets wrong without a word: arguments that its torch.export frontend does not
+read, passes that take one operator for another. `rewrites` holds the same functions in other operators; this file
+applies them, refuses what has no right form, and brings the constants of a float16 program into its range.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.fx.node import map_aggregate
+
+from .artifact import NotConverted
+from .rewrites import EXPANDED, REWRITES
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
     from torch.fx import Node
 
+aten = torch.ops.aten
+FLOAT16_MAX = 65504.0
 
-def legalize(program: ExportedProgram) -> ExportedProgram:
-    """The same function in operators that coremltools converts right; `program` stays as it is."""
-    return program.run_decompositions({})
+UNREAD = ((aten.searchsorted, "sorter"), (aten.sum, "dtype"), (aten.mean, "dtype"), (aten.cumprod, "dtype"))
+"""Arguments that coremltools does not read, and that nothing here can replace."""
+
+
+def legalize(program: ExportedProgram, *, precision: str = "float32") -> ExportedProgram:
+    """The same function in operators that coremltools converts right; `program` itself stays as it is.
+
+    `precision` is that of the ML Program: in float16, finite constants beyond its range become its largest number (the
+    usual "minus infinity" of an attention mask; as an infinity it gives NaN). Raises NotConverted, naming operator and
+    module, where something would be ignored that has no other form, and for a weight that float16 cannot hold.
+    """
+    defaults = torch.export.default_decompositions()
+    legal = program.run_decompositions(
+        {**{operator: defaults[operator] for operator in EXPANDED if operator in defaults}, **REWRITES}
+    )
+    for node in legal.graph.nodes:
+        _refuse(node, legal)
+    if precision == "float16":
+        _bound_constants(legal)
+    return legal
+
+
+def indexes_beyond_int16(program: ExportedProgram) -> bool:
+    """Whether an operator picks, by position, from a dimension that 16 bits cannot count."""
+    picks = {aten.index, aten.index_select, aten.gather, aten.embedding}
+    picked = [node.args[0].meta["val"] for node in program.graph.nodes if _packet(node) in picks]
+    return any(isinstance(size, int) and size > 32767 for value in picked for size in value.shape)
 
 
 def module_of(node: Node, program: ExportedProgram) -> str:
@@ -21,3 +59,39 @@ def module_of(node: Node, program: ExportedProgram) -> str:
         return stack[-1][0]
     owners = {**program.graph_signature.inputs_to_parameters, **program.graph_signature.inputs_to_buffers}
     return next((owners[read.name].rpartition(".")[0] for read in node.all_input_nodes if read.name in owners), "")
+
+
+def _packet(node: Node) -> Any:
+    return getattr(node.target, "overloadpacket", None)
+
+
+def _refuse(node: Node, program: ExportedProgram) -> None:
+    for packet, keyword in UNREAD:
+        if _packet(node) is packet and node.kwargs.get(keyword) not in (None, torch.float32):
+            where = module_of(node, program) or "the model"
+            raise NotConverted(
+                f"coremltools would ignore {keyword}={node.kwargs[keyword]} of {packet} in {where}; leave it out there"
+            )
+
+
+def _bound_constants(program: ExportedProgram) -> None:
+    """Bring finite numbers that float16 cannot hold back to its largest one, in the graph and in its constants."""
+
+    def bounded(value: Any) -> Any:
+        finite = isinstance(value, float) and abs(value) < float("inf")
+        return max(-FLOAT16_MAX, min(value, FLOAT16_MAX)) if finite else value
+
+    for node in program.graph.nodes:
+        node.args, node.kwargs = map_aggregate((node.args, node.kwargs), bounded)
+    for tensors in (program.constants, program.state_dict):
+        for name, value in tensors.items():
+            if isinstance(value, Tensor) and value.is_floating_point() and _exceeds_float16(value):
+                if name in program.graph_signature.parameters:
+                    raise NotConverted(
+                        f"the weight {name} has values that float16 cannot hold; ask for float32 precision"
+                    )
+                tensors[name] = torch.where(value.isinf(), value, value.clamp(-FLOAT16_MAX, FLOAT16_MAX))
+
+
+def _exceeds_float16(value: Tensor) -> bool:
+    return bool((value.abs().nan_to_num(posinf=0) > FLOAT16_MAX).any())

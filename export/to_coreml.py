@@ -11,6 +11,7 @@ runs one picture at a time through such an input (apps pass batches as an MLBatc
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -34,7 +35,6 @@ from .artifact import (
     sha256_on_disk,
 )
 from .atomic import staging
-from .legalize import legalize, module_of
 from .quiet import quiet
 from .request import BatchRange, Request
 
@@ -48,9 +48,6 @@ EXTRA = "coreml"
 
 TARGETS = ("iOS15", "iOS16", "iOS17", "iOS18", "iOS26", "macOS12", "macOS13", "macOS14", "macOS15", "macOS26")
 PRECISIONS = ("float16", "float32")
-
-FIELDS = {"description": "shortDescription", "author": "author", "license": "license", "version": "versionString"}
-"""The metadata that Xcode shows in places of their own; all other keys become "additional" metadata."""
 
 
 def check(request: Request) -> None:
@@ -83,7 +80,7 @@ def convert(
 ) -> Artifact:
     """Write `program` (float32, captured by torch.export, left as it is) to `target`; say what was written.
 
-    `metadata` goes into the model's description: FIELDS name the keys with a place of their own. Raises NotConverted
+    `metadata` goes into the model's description (`mlpackage.FIELDS`). Raises NotConverted
     where the program cannot become an ML Program, NotWritten where the disk cannot take it; `target` is then as it was.
     """
     check(request)
@@ -91,7 +88,7 @@ def convert(
     inputs, outputs = program_inputs(program, input_names), program_outputs(program, output_names)
     with staging(target) as (package,):
         spec, modules = _translate(program, package, request, inputs, outputs)
-        _describe(spec.description.metadata, {**metadata, "export_id": export_id})
+        mlpackage.describe(spec, {**metadata, "export_id": export_id})
         if request.labels:
             classifier.classify(spec, classifier.logits_of(outputs, request.labels).name, request.labels)
         mlpackage.finish(package, spec)
@@ -100,8 +97,8 @@ def convert(
         path=target,
         format=NAME,
         precision=request.precision,
-        inputs=_tensor_specs(spec.description.input, inputs),
-        outputs=_tensor_specs(spec.description.output, outputs),
+        inputs=mlpackage.tensor_specs(spec.description.input, inputs),
+        outputs=mlpackage.tensor_specs(spec.description.output, outputs),
         bytes=sum(file.stat().st_size for file in files_of(target)),
         sha256=sha256_on_disk(target),
         operations=dict(sorted(Counter(made.type for made in block.operations if made.type != "const").items())),
@@ -140,8 +137,10 @@ def _predict(model: Any, artifact: Artifact, feeds: Mapping[str, np.ndarray]) ->
     results = model.predict(
         {name: Image.fromarray(value[0]) if name in pictures else value for name, value in feeds.items()}
     )
+    labels = classifier.labels_in(model.get_spec())
     return {
-        name: np.array(list(value.values()) if isinstance(value, dict) else value) for name, value in results.items()
+        name: np.array([value[label] for label in labels] if isinstance(value, dict) else value)
+        for name, value in results.items()
     }
 
 
@@ -153,20 +152,27 @@ def _translate(
     outputs: tuple[TensorSpec, ...],
 ) -> tuple[Any, dict[str, str]]:
     """Let coremltools write the package; return its Model message and tensor name → module path."""
+    _require_names([tensor.name for tensor in (*inputs, *outputs)])
     with quiet("coremltools"):
         import coremltools as ct
+        from coremltools.converters.mil.mil import Builder
 
-        legal = legalize(program)
+        from .legalize import legalize  # it needs torch, which `--help` must not load
+
+        legal = legalize(program, precision=request.precision)
         for number, node in enumerate(legal.graph.nodes):
             node.meta["debug_handle"] = number  # coremltools carries it through its passes to the operations it writes
+        given = _input_types(inputs, request)
+        Builder.name_count.clear()  # a conversion that failed leaves its counts, and the next would have other names
         try:
             model: Any = ct.convert(
                 legal,
                 convert_to="mlprogram",
-                inputs=_input_types(inputs, request),
+                inputs=given,
                 outputs=[ct.TensorType(name=output.name) for output in outputs],
                 minimum_deployment_target=getattr(ct.target, request.deployment_target),
                 compute_precision=ct.precision[request.precision.upper()],
+                pass_pipeline=_passes(legal, request),
                 package_dir=str(package),
                 skip_model_load=True,
             )
@@ -175,25 +181,51 @@ def _translate(
         except Exception as error:
             raise NotConverted(f"coremltools cannot convert this model: {in_one_line(error)}") from error
     spec = model.get_spec()
-    given = [*spec.description.input, *spec.description.output]
-    for feature, asked in zip(given, [*inputs, *outputs], strict=True):
-        if feature.name != asked.name:
-            raise NotConverted(
-                f"Core ML cannot name a tensor {asked.name!r}, only {feature.name!r}: a letter or _ first, "
-                "then letters, digits and _"
-            )
+    if (written := [feature.name for feature in spec.description.output]) != [output.name for output in outputs]:
+        asked = ", ".join(output.name for output in outputs)
+        raise NotConverted(
+            f"two of the outputs {asked} are one tensor, which Core ML calls {written[0]}; leave one out"
+        )
     return spec, _modules(model, legal)
+
+
+def _require_names(names: list[str]) -> None:
+    if bad := [name for name in names if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name)]:
+        raise NotConverted(f"Core ML cannot name a tensor {bad[0]!r}; give a letter or _, then letters, digits and _")
+    if len(set(names)) < len(names):
+        raise NotConverted(f"Core ML needs names that differ for inputs and outputs, but got {', '.join(names)}")
+
+
+def _passes(program: ExportedProgram, request: Request) -> Any:
+    """coremltools' own passes, without two that change the result.
+
+    One makes a batch norm of variance 1 out of a product and a sum per channel, whose epsilon then takes off 5e-6: lost
+    in float16, not in float32. The other moves indices to 16 bits also where the indexed dimension has more entries.
+    """
+    import coremltools as ct
+
+    from .legalize import indexes_beyond_int16
+
+    passes = ct.PassPipeline()
+    if request.precision == "float32":
+        passes.remove_passes({"common::fuse_elementwise_to_batchnorm"})
+    if indexes_beyond_int16(program):
+        passes.remove_passes({"common::add_int16_cast"})
+    return passes
 
 
 def _input_types(inputs: tuple[TensorSpec, ...], request: Request) -> list[Any]:
     import coremltools as ct
+    import numpy as np
 
     batch = request.batch or BatchRange()
     open_size = ct.RangeDim(batch.lower, batch.upper or 1, default=batch.lower)
     types: list[Any] = []
     for given in inputs:
         shape = tuple(open_size if size == BATCH else size for size in given.shape)
-        types.append(ct.TensorType(name=given.name, shape=shape))
+        # left alone, a type follows the precision of the program, and coremltools would do that to integers too
+        dtype = None if given.dtype.startswith("float") else np.int32
+        types.append(ct.TensorType(name=given.name, shape=shape, dtype=dtype))
     if request.image_input is not None:
         fitting = [at for at, given in enumerate(inputs) if len(given.shape) == 4 and given.shape[:2] == (1, 3)]
         if len(fitting) != 1:
@@ -203,7 +235,11 @@ def _input_types(inputs: tuple[TensorSpec, ...], request: Request) -> list[Any]:
             )
         given = inputs[fitting[0]]
         types[fitting[0]] = ct.ImageType(
-            name=given.name, shape=given.shape, scale=1 / 255, bias=[-mean for mean in request.image_input.mean]
+            name=given.name,
+            shape=given.shape,
+            scale=1 / 255,
+            bias=[-mean for mean in request.image_input.mean],
+            color_layout=ct.colorlayout[request.image_input.colour],
         )
     return types
 
@@ -212,6 +248,8 @@ def _modules(model: Any, program: ExportedProgram) -> dict[str, str]:
     """Tensor name in the package → path of the module it came from, by the number that each node was given."""
     from coremltools.converters.mil.mil.scope import ScopeSource
 
+    from .legalize import module_of
+
     paths = [module_of(node, program) for node in program.graph.nodes]
     named: dict[str, str] = {}
     for made in model._mil_program.functions["main"].operations:
@@ -219,34 +257,3 @@ def _modules(model: Any, program: ExportedProgram) -> dict[str, str]:
             if made.op_type != "const" and number is not None and paths[number]:
                 named |= {value.name: paths[number] for value in made.outputs}
     return named
-
-
-def _describe(fields: Any, metadata: Mapping[str, str]) -> None:
-    """Fill the metadata of a model description; out goes the day of the conversion, which no two runs share."""
-    for key, value in metadata.items():
-        if key in FIELDS:
-            setattr(fields, FIELDS[key], value)
-        else:
-            fields.userDefined[key] = value
-    del fields.userDefined["com.github.apple.coremltools.conversion_date"]
-
-
-def _tensor_specs(features: Any, captured: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
-    """The tensors as the package declares them; an open size is named as in the capture."""
-    shapes = {tensor.name: tensor.shape for tensor in captured}
-    return tuple(_tensor_spec(feature, shapes.get(feature.name, ())) for feature in features)
-
-
-def _tensor_spec(feature: Any, shape: tuple[int | str, ...]) -> TensorSpec:
-    kind = feature.type.WhichOneof("Type")
-    if kind == "imageType":
-        return TensorSpec(
-            feature.name, (1, feature.type.imageType.height, feature.type.imageType.width, 3), "uint8", "image"
-        )
-    if kind == "stringType":
-        return TensorSpec(feature.name, (), "string", "label")
-    if kind == "dictionaryType":
-        return TensorSpec(feature.name, (), "float64", "probabilities")
-    array: Any = feature.type.multiArrayType
-    dtype = array.DESCRIPTOR.fields_by_name["dataType"].enum_type.values_by_number[array.dataType].name
-    return TensorSpec(feature.name, shape, "float64" if dtype == "DOUBLE" else dtype.lower())

@@ -6,13 +6,13 @@ with `NAME`, `find` and `rewrite`, and one name in `RULES`, the order in which r
 
 from __future__ import annotations
 
-from . import affine_next, conv_bn, residual
+from . import affine_next, conv_bn, residual, stored
 from .capture import CaptureError, capture
 from .cost import Cost, count
 from .driver import FoldError, fold
 from .rewrite import Folded, Match, Refusal, Rewrite
 
-RULES = (conv_bn, residual, affine_next)
+RULES = (stored, conv_bn, residual, affine_next)
 
 __all__ = [
     "RULES",

@@ -61,7 +61,7 @@ def count(module: GraphModule) -> Cost:
 
 
 def _weights(module: GraphModule) -> list[nn.Parameter]:
-    values = (constant(module, node) for node in module.graph.nodes)
+    values = (constant(module, node) for node in module.graph.nodes if node.users)
     return [value for value in values if isinstance(value, nn.Parameter)]
 
 

@@ -139,9 +139,14 @@ def call(module: GraphModule, target: Any, args: Iterable[Any], *, like: Node) -
 
 
 def put(module: GraphModule, name: str, value: Tensor, *, like: Node) -> Node:
-    """A new weight that will be called `name`, in float64 until `settle` rounds it to the dtype of `like`."""
+    """A new weight that will be called `name`, in float64 until `settle` rounds it to the dtype of `like`.
+
+    It is a parameter or a buffer as the weight behind `like` is.
+    """
     free = next(name for name in _numbered(f"{name}__folded") if not _exists(module, name))
-    _attach(module, free, nn.Parameter(value.detach().double().contiguous(), requires_grad=False))
+    stored = value.detach().double().contiguous()
+    trained = isinstance(constant(module, like), nn.Parameter)
+    _attach(module, free, nn.Parameter(stored, requires_grad=False) if trained else stored)
     node = module.graph.get_attr(free)
     rounded = like.meta.get(PENDING, dtype(like))
     fake = like.meta["val"].fake_mode.from_tensor(value.detach().to(rounded), static_shapes=True)
@@ -174,7 +179,8 @@ def settle(module: GraphModule) -> GraphModule:
             wanted = node.meta.pop("wanted")
             name = wanted if wanted not in kept else name
             kept.add(name)
-            value = nn.Parameter(value.detach().to(node.meta.pop(PENDING)), requires_grad=False)
+            rounded = value.detach().to(node.meta.pop(PENDING))
+            value = nn.Parameter(rounded, requires_grad=False) if isinstance(value, nn.Parameter) else rounded
         _attach(root, name, value)
         node.target = name
     settled = GraphModule(root, module.graph)

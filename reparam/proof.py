@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 _REAL = (torch.float16, torch.bfloat16, torch.float32)
 
 
-class _Float64(Interpreter):
+class Float64(Interpreter):
     """Interpreter whose weights are read as float64 and whose operators never fall back to a smaller float type."""
 
     def fetch_attr(self, target: str) -> Any:
@@ -32,13 +32,13 @@ def _wide(kind: torch.dtype) -> torch.dtype:
 def run_float64(module: GraphModule, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """All tensor outputs of the graph, every float computed in float64."""
     with torch.no_grad():
-        result = _Float64(module).run(*(_double(value) for value in inputs))
+        result = Float64(module).run(*(_double(value) for value in inputs))
     return tuple(leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor))
 
 
 def run_region(module: GraphModule, values: dict[Node, Any], outputs: Sequence[Node]) -> tuple[Tensor, ...]:
     """`outputs` computed in float64 from `values`, which holds every node that the region reads from outside."""
-    interpreter = _Float64(module, garbage_collect_values=False)
+    interpreter = Float64(module, garbage_collect_values=False)
     interpreter.env.update(values)
     with torch.no_grad():
         for node in _region(outputs, values):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from fuseport.models import create, shvit
-from golden_weights import GOLDEN, assert_close, assert_golden_stages, image, load_golden_
+from golden_weights import GOLDEN, assert_close, assert_golden_stages, golden, image, load_golden_
 from torch import nn
 from torch.nn import functional as F
 
@@ -17,13 +17,13 @@ RECORDED = json.loads((GOLDEN / "cnn_seedA.json").read_text())["shvit"]
 
 @pytest.mark.parametrize("name", RECORDED)
 def test_stages_and_logits_are_the_golden_ones(name: str) -> None:
-    module, recorded = load_golden_(create(name)), RECORDED[name]
+    module, recorded = golden(name), RECORDED[name]
     logits = assert_golden_stages(module, recorded["stages"], image(recorded["input"], "A"))
     assert_close(logits[0], np.load(GOLDEN / "cnn_seedA.npz")[name])
 
 
 def test_a_changed_norm_is_not_golden() -> None:
-    module, recorded = load_golden_(create("shvit_s1")), RECORDED["shvit_s1"]
+    module, recorded = golden("shvit_s1"), RECORDED["shvit_s1"]
     module.get_submodule("blocks3.7.mixer.m.pre_norm").eps = 1.0
     with pytest.raises(AssertionError):
         assert_golden_stages(module, recorded["stages"], image(recorded["input"], "A"))
@@ -51,7 +51,7 @@ def test_residual_branches_of_fresh_blocks_are_silent() -> None:
 
 
 def test_second_head_averages_in_evaluation_and_shows_in_training() -> None:
-    module = load_golden_(create("shvit_s1", distillation=True, num_classes=7))
+    module = golden("shvit_s1", distillation=True, num_classes=7)
     x = image((2, 3, 64, 64), "A")
     averaged = module(x)
     module.train()
@@ -65,7 +65,7 @@ def test_second_head_averages_in_evaluation_and_shows_in_training() -> None:
 
 
 def test_features_are_the_three_stages() -> None:
-    module = load_golden_(create("shvit_s1", features=True))
+    module = golden("shvit_s1", features=True)
     recorded = RECORDED["shvit_s1"]
     maps = assert_golden_stages(module, recorded["stages"], image(recorded["input"], "A"))
     assert [list(m.shape) for m in maps] == [stage["shape"] for stage in recorded["stages"][1:]]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from fuseport.models import create, swiftformer
-from golden_weights import GOLDEN, assert_close, assert_golden_stages, image, load_golden_, signed
+from golden_weights import GOLDEN, assert_close, assert_golden_stages, golden, image, load_golden_, signed
 
 GOLDENS = json.loads((GOLDEN / "cnn_seedA.json").read_text())
 RECORDED = GOLDENS["swiftformer"]
@@ -17,14 +17,14 @@ OFFICIAL = {official.lower(): official for official in RECORDED}
 
 @pytest.mark.parametrize("name", OFFICIAL)
 def test_stages_and_logits_are_the_golden_ones(name: str) -> None:
-    module, recorded = load_golden_(create(name)), RECORDED[OFFICIAL[name]]
+    module, recorded = golden(name), RECORDED[OFFICIAL[name]]
     logits = assert_golden_stages(module, recorded["stages"], image(recorded["input"], "A"))
     assert_close(logits[0], np.load(GOLDEN / "cnn_seedA.npz")[OFFICIAL[name]])
 
 
 @pytest.mark.parametrize("name", OFFICIAL)
 def test_the_form_of_march_2023_gives_its_golden_logits(name: str) -> None:
-    module = load_golden_(create(name, attention="softmax"))
+    module = golden(name, attention="softmax")
     with torch.no_grad():
         logits = module(image((1, 3, 224, 224), "A"))[0]
     recorded = GOLDENS["swiftformer_v1_2023_03"][OFFICIAL[name]]
@@ -46,7 +46,7 @@ def test_attention_alone_is_golden(form: str, recorded: str) -> None:
 
 def test_the_two_forms_differ() -> None:
     x = image((1, 3, 32, 32), "A")
-    new, old = (load_golden_(create("swiftformer_xs", attention=form))(x).detach() for form in ("l2", "softmax"))
+    new, old = (golden("swiftformer_xs", attention=form)(x).detach() for form in ("l2", "softmax"))
     with pytest.raises(AssertionError):
         assert_close(new, old)
 
@@ -73,7 +73,7 @@ def test_attention_needs_no_transposes() -> None:
 
 
 def test_second_head_averages_in_evaluation_and_can_be_left_out() -> None:
-    module = load_golden_(create("swiftformer_xs"))
+    module = golden("swiftformer_xs")
     x = image((2, 3, 32, 32), "A")
     with torch.no_grad():
         averaged = module(x)
@@ -81,14 +81,14 @@ def test_second_head_averages_in_evaluation_and_can_be_left_out() -> None:
         for norm in (m for m in module.modules() if isinstance(m, torch.nn.BatchNorm2d)):
             norm.eval()
         logits, distilled = module(x)
-        single = load_golden_(create("swiftformer_xs", distillation=False))
+        single = golden("swiftformer_xs", distillation=False)
         assert_close(single(x), logits, 1e-6)
     assert_close(averaged, (logits + distilled) / 2, 1e-6)
     assert "dist_head.weight" not in single.state_dict()
 
 
 def test_features_are_the_four_stages_behind_their_own_norms() -> None:
-    module = load_golden_(create("swiftformer_xs", features=True))
+    module = golden("swiftformer_xs", features=True)
     recorded = RECORDED["SwiftFormer_XS"]
     maps = assert_golden_stages(module, recorded["stages"], image(recorded["input"], "A"))
     stages = {stage["at"]: stage for stage in recorded["stages"]}

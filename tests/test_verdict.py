@@ -149,6 +149,13 @@ def test_a_given_tolerance_replaces_the_bound():
     assert "1600 of 1600 values exceed" in tight.reason
 
 
+def test_a_given_tolerance_judges_an_ill_conditioned_model_and_says_that_it_is_one():
+    found = verdict_on(noisy(model(), 3e-2, seed=3), floor=3e-2, tolerance=Tolerance(atol=1.0))
+    assert found.verdict == "passed"
+    assert "float32 PyTorch itself is off by" in found.reason
+    assert "float32 PyTorch itself" not in verdict_on(model(), tolerance=Tolerance(atol=1.0)).reason
+
+
 def test_a_relative_tolerance_is_relative_to_the_truth():
     truth = model()
     artifact = 1.01 * truth

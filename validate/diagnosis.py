@@ -40,7 +40,7 @@ def diagnose(name: str, truths: Mapping[str, NDArray], artifact: NDArray) -> str
 
 
 def _explains(candidate: NDArray, truth: NDArray, artifact: NDArray) -> bool:
-    """`candidate` leaves little of the error, and little of itself: beside large errors all small outputs look alike."""
+    """`candidate` leaves little of the error, and little of itself: beside a large error all small ones look alike."""
     error, own = np.linalg.norm(artifact - truth), np.linalg.norm(candidate)
     return bool(np.linalg.norm(artifact - candidate) <= REST * min(error, own))
 

@@ -1,0 +1,93 @@
+"""Prove one saved file: run it on every engine that there is, and hold the answers against the model's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..reparam import Folded
+from ..validate.parity import Parity, compare, predict
+from ..validate.verdict import Tolerance
+from .artifact import Artifact, NotRun
+from .engines import Engine, Rounds, engines
+from .job import Checks
+from .rounded import answers_of_rounded_values, answers_of_rounded_weights
+from .subject import Subject, Values, network_input, truth
+
+
+@dataclass(frozen=True)
+class Check:
+    """How a file compares with the model when `engine` runs it."""
+
+    engine: str
+    parity: Parity | NotRun
+
+
+@dataclass(frozen=True)
+class Yardstick:
+    """What files are held against: the unfolded model in float64 and in float32, and what float16 must cost."""
+
+    truth: Values
+    reference: Values
+    costs: dict[tuple[str, Rounds], Values]
+    """(precision, what is rounded to it) → the folded model's answers. Float32 has none: its cost is the floor."""
+
+
+def yardstick(subject: Subject, folded: Folded, precisions: set[str]) -> Yardstick:
+    """Run the model in the ways that the files' precisions call for."""
+    costs: dict[tuple[str, Rounds], Values] = {}
+    if "float16" in precisions:
+        batch = network_input(subject)
+        names = subject.output_names
+        costs["float16", "all values"] = dict(zip(names, answers_of_rounded_values(folded.module, batch), strict=True))
+        costs["float16", "weights"] = dict(zip(names, answers_of_rounded_weights(folded.module, batch), strict=True))
+    return Yardstick(truth(subject), subject.reference, costs)
+
+
+def check(artifact: Artifact, subject: Subject, ours: Yardstick, options: Checks) -> tuple[Check, ...]:
+    """Open the saved file in each engine of its format, run it, compare."""
+    feed = laid_out(artifact, subject.feed)
+    return tuple(
+        Check(engine.name, _parity(engine, artifact, feed, subject, ours, options)) for engine in engines(artifact)
+    )
+
+
+def _parity(
+    engine: Engine, artifact: Artifact, feed: Values, subject: Subject, ours: Yardstick, options: Checks
+) -> Parity | NotRun:
+    if isinstance(engine.run, NotRun):
+        return engine.run
+    given = predict(engine.run, feed, batch=_fixed_batch(artifact))
+    return compare(
+        ours.truth,
+        ours.reference,
+        {name: values for name, values in given.items() if name not in _added(artifact)},
+        precision=artifact.precision,
+        precision_cost=ours.costs.get((artifact.precision, engine.rounds)),
+        tolerance=tolerance(options),
+        inputs=subject.inputs,
+    )
+
+
+def tolerance(options: Checks) -> Tolerance | None:
+    """The user's own bound, or None for the measured one."""
+    if options.atol is None and options.rtol is None:
+        return None
+    return Tolerance(atol=options.atol or 0.0, rtol=options.rtol or 0.0)
+
+
+def laid_out(artifact: Artifact, feed: Values) -> Values:
+    """Pictures are kept (N, H, W, 3); an artifact that takes (N, 3, H, W) gets them so."""
+    turned = {given.name for given in artifact.inputs if given.kind == "image" and given.shape[1] == 3}
+    return {name: np.ascontiguousarray(x.transpose(0, 3, 1, 2)) if name in turned else x for name, x in feed.items()}
+
+
+def _fixed_batch(artifact: Artifact) -> int | None:
+    size = artifact.inputs[0].shape[0]
+    return size if isinstance(size, int) else None
+
+
+def _added(artifact: Artifact) -> set[str]:
+    """Outputs that the format adds to the model's: a class label and its probabilities."""
+    return {output.name for output in artifact.outputs if output.kind in ("label", "probabilities")}

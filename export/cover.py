@@ -1,0 +1,27 @@
+"""How much of the model a check can see: which weights could be wrong without the verdict noticing."""
+
+from __future__ import annotations
+
+from ..validate.vacuity import Coverage, coverage
+from .artifact import NotRun
+from .check import Check
+from .sensitivity import sensitivity
+from .subject import Subject, model_input
+
+
+def cover(subject: Subject, checks: tuple[Check, ...]) -> Coverage | NotRun:
+    """The tensors whose corruption would move an output of one file beyond what its sharpest check allowed.
+
+    One picture is enough: a tensor that it shows is shown.
+    """
+    bounds = [bound for check in checks for bound in _bounds(check)]
+    if not bounds:
+        return NotRun("no measured bound was applied, so nothing can be said of what the check would have seen")
+    found = sensitivity(subject.loaded.module, model_input(subject)[:1], bound=min(bounds))
+    return coverage(found.trainable, min(bounds), statistics=found.statistics, confirmed=found.confirmed)
+
+
+def _bounds(check: Check) -> list[float]:
+    if isinstance(check.parity, NotRun):
+        return []
+    return [output.bound for output in check.parity.outputs if output.bound is not None]

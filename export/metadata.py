@@ -1,0 +1,43 @@
+"""What every artifact says about itself: origin, licence, versions, input contract. Nothing with a date in it."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from ..models.preprocessing import contract
+from .program import Prepared
+from .subject import Subject
+
+
+def metadata_of(subject: Subject, prepared: Prepared) -> dict[str, str]:
+    """Key → text, for the metadata of a saved file. The measured parity belongs to the report, not here."""
+    variant, weights = subject.loaded.variant, subject.loaded.weights
+    described = f"{variant.name} ({variant.family}), {prepared.folded.after.parameters:,} parameters"
+    told = {
+        "description": described,
+        "author": "exported by fuseport",
+        "license": "Code: Apache-2.0. The weights keep the licence of their source.",
+        "version": version("fuseport"),
+        "variant": variant.name,
+        "paper": variant.paper,
+        "weights": weights.describe(),
+        "weights_sha256": weights.sha256 or "",
+        "preprocessing": _preprocessing(subject),
+        "torch": version("torch").partition("+")[0],
+    }
+    return {key: text for key, text in told.items() if text}
+
+
+def input_contract(subject: Subject) -> dict[str, object]:
+    """What a caller must do to a picture, and which of it the files do themselves, for the report."""
+    inside = ["range", "mean", "std"] if subject.image_input is not None else []
+    return {**contract(subject.preprocessing), "inside_the_model": inside}
+
+
+def _preprocessing(subject: Subject) -> str:
+    """The contract with the caller, in a line."""
+    how = subject.preprocessing
+    crop = f"resize the shorter side to {how.resize} px ({how.interpolation}), crop the centre {how.size}×{how.size}"
+    if subject.image_input is not None:
+        return f"{crop}; {how.colour} picture of 0..255 (normalisation is inside the model)"
+    return f"{crop}; {how.colour} scaled to 0..1, minus mean {list(how.mean)}, over std {list(how.std)}"

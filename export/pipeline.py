@@ -1,0 +1,157 @@
+"""One run of the exporter: model → folded program → files → proof → report. Everything lands at once, or nothing does.
+
+The files are written and checked in a hidden folder beside their destination. They take their place, together with the
+report, when all checks are through. Where a check failed, the whole folder is put aside as NAME.failed, and what was
+there before stays.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+from . import FORMATS
+from .artifact import Artifact, export_id
+from .atomic import NotWritten, staging
+from .check import Yardstick, check, yardstick
+from .cover import cover
+from .job import Job
+from .labels import read_labels
+from .metadata import input_contract, metadata_of
+from .program import Prepared, prepare
+from .report import SCHEMA, ExportReport, Result, outcome_of, report_json
+from .stages import Stages
+from .subject import Subject, subject
+from .timing import latencies
+
+
+class UsageError(ValueError):
+    """What was asked for cannot be done: the message says what was expected, what came, and what to do next."""
+
+
+def export(job: Job, *, announce: Callable[[str], None] = lambda stage: None) -> ExportReport:
+    """Do the whole job; write its files and its report.
+
+    Raises UsageError, before anything is written, for input that cannot be used; ValueError, RuntimeError or OSError
+    for a stage that fails. A failed check is no exception but the report's outcome.
+    """
+    stages = Stages(announce)
+    with stages("load"):
+        job, loaded = _usable(job)
+    prepared = prepare(loaded, job, stages)
+    with _room(job) as room:
+        report = _fill(room, job, loaded, prepared, stages)
+        (room / f"{job.stem}.report.json").write_text(report_json(report), encoding="utf-8")
+        return replace(report, folder=_put_in_place(room, job, report))
+
+
+def _usable(job: Job) -> tuple[Job, Subject]:
+    """The job with everything read that it names, or UsageError."""
+    try:
+        if not job.formats:
+            raise ValueError(f"no format asked for; known: {', '.join(FORMATS)}")
+        if job.output_dir.exists() and not job.output_dir.is_dir():
+            raise ValueError(f"--output-dir {job.output_dir} is a file; expected a folder")
+        loaded = subject(job)
+        request = replace(job.request, image_input=loaded.image_input, labels=_labels(job, loaded))
+        for name in job.formats:
+            FORMATS[name].check(request)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    return replace(job, request=request), loaded
+
+
+def _labels(job: Job, loaded: Subject) -> tuple[str, ...] | None:
+    if job.labels is None:
+        return None
+    return read_labels(job.labels, next(iter(loaded.reference.values())).shape[-1])
+
+
+@contextmanager
+def _room(job: Job) -> Iterator[Path]:
+    """A hidden folder beside the destination, gone afterwards with all that is still in it."""
+    try:
+        job.output_dir.mkdir(parents=True, exist_ok=True)
+        room = Path(tempfile.mkdtemp(prefix=f".{job.stem}.", suffix=".partial", dir=job.output_dir))
+    except OSError as error:
+        raise NotWritten(
+            f"cannot write into {job.output_dir}: {error.strerror}; choose another --output-dir"
+        ) from error
+    try:
+        yield room
+    finally:
+        shutil.rmtree(room, ignore_errors=True)
+
+
+def _fill(room: Path, job: Job, loaded: Subject, prepared: Prepared, stages: Stages) -> ExportReport:
+    """Convert, check and measure; everything that a run makes lies in `room` afterwards, except its report."""
+    identity = export_id(prepared.program, job.request)
+    artifacts = [_convert(name, room, job, loaded, prepared, identity, stages) for name in job.formats]
+    with stages("run the model for comparison"):
+        ours = yardstick(loaded, prepared.folded, {artifact.precision for artifact in artifacts})
+    results = tuple(_result(artifact, job, loaded, ours, stages) for artifact in artifacts)
+    measured = {}
+    if job.checks.benchmark:
+        with stages("measure latency"):
+            measured = latencies(loaded, prepared.folded, artifacts)
+    outcome, reason = outcome_of(results, require_parity=job.checks.require_parity)
+    return ExportReport(
+        schema=SCHEMA,
+        fuseport=version("fuseport"),
+        outcome=outcome,
+        reason=reason,
+        variant=loaded.loaded.variant.name,
+        family=loaded.loaded.variant.family,
+        export_id=identity,
+        weights=loaded.loaded.weights,
+        contract=input_contract(loaded),
+        request=job.request,
+        folded=prepared.folded,
+        results=results,
+        latencies=measured,
+        stages=tuple(stages.done),
+        versions={name: number for artifact in artifacts for name, number in artifact.versions.items()},
+        folder=room,
+    )
+
+
+def _convert(
+    name: str, room: Path, job: Job, loaded: Subject, prepared: Prepared, identity: str, stages: Stages
+) -> Artifact:
+    form = FORMATS[name]
+    with stages(f"convert to {name}"):
+        return form.convert(
+            prepared.program,
+            room / f"{job.stem}{form.SUFFIX}",
+            job.request,
+            metadata_of(loaded, prepared),
+            input_names=loaded.input_names,
+            output_names=loaded.output_names,
+            export_id=identity,
+        )
+
+
+def _result(artifact: Artifact, job: Job, loaded: Subject, ours: Yardstick, stages: Stages) -> Result:
+    with stages(f"check {artifact.path.name}"):
+        checks = check(artifact, loaded, ours, job.checks)
+    with stages(f"look for weights that the check of {artifact.path.name} cannot see"):
+        return Result(artifact, checks, cover(loaded, checks))
+
+
+def _put_in_place(room: Path, job: Job, report: ExportReport) -> Path:
+    """Move what lies in `room` to its destination; the folder in which it now is."""
+    if report.outcome != "failed":
+        made = sorted(path.name for path in room.iterdir())
+        with staging(*(job.output_dir / name for name in made)) as staged:
+            for path in staged:
+                (room / path.name).rename(path)
+        return job.output_dir
+    aside = job.output_dir / f"{job.stem}.failed"
+    with staging(aside) as (staged_folder,):
+        room.rename(staged_folder)
+    return aside

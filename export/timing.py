@@ -1,0 +1,40 @@
+"""Latency of what was exported beside the model itself, on this machine's CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+
+from ..reparam import Folded
+from ..validate.latency import Latency, measure
+from .artifact import Artifact, NotRun
+from .check import laid_out
+from .engines import fastest
+from .subject import Subject, network_input
+
+
+def latencies(subject: Subject, folded: Folded, artifacts: Sequence[Artifact]) -> dict[str, Latency]:
+    """PyTorch as loaded, PyTorch folded, and each artifact that runs here: one picture, one thread, interleaved."""
+    picture = network_input(subject)[:1]
+    runners: dict[str, Callable[[], object]] = {
+        "PyTorch": partial(_forward, subject.loaded.module, picture),
+        "PyTorch, folded": partial(_forward, folded.module, picture),
+    }
+    for artifact in artifacts:
+        runner = fastest(artifact)
+        if not isinstance(runner, NotRun):
+            feed = {name: values[:1] for name, values in laid_out(artifact, subject.feed).items()}
+            runners[artifact.path.name] = partial(runner, feed)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return measure(runners, threads=1, batch=1)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _forward(module: torch.nn.Module, picture: torch.Tensor) -> object:
+    with torch.inference_mode():
+        return module(picture)

@@ -1,0 +1,172 @@
+"""Weights for a model without a checkpoint, under which every tensor matters to the output.
+
+A fresh network is blind: training code starts norm weights of residual branches at 0 and layer scales at 1e-5, so whole
+branches add nothing, and a comparison of outputs would prove nothing about their weights. Here every tensor gets
+ordinary values instead, as a trained network has them.
+
+1. *Drawn.* Each tensor is a function of the seed, its state-dict key and its shape alone: u in [0, 1) comes from the
+   raw stream of PCG64 seeded with the CRC-32 of `SEED:KEY`, which NumPy keeps stable; z = √3 (2u − 1) has variance 1.
+2. *Calibrated.* Batch norms need statistics that fit what reaches them, or the activations of a deep network vanish or
+   explode. One pass over four drawn pictures sets them: per channel the mean and deviation of that pass, moved by a
+   draw. The pass runs in float64 and its results are rounded coarsely (deviations to powers of two), so that they are
+   the same on every machine.
+"""
+
+from __future__ import annotations
+
+import copy
+import zlib
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+PICTURES = 4
+SIZE = 224
+"""Pixels per side of the pictures that calibrate, where the caller does not give a shape."""
+
+_FEW = 32
+"""Fewer positions than this (pictures × height × width) say too little about a channel: the layer's scale is used."""
+
+
+def fill_conditioned_(module: nn.Module, seed: int = 0, *, picture: tuple[int, int, int] | None = None) -> None:
+    """Overwrite every parameter and running statistic of a freshly initialised float32 `module`, in place.
+
+    The initial values are read: what starts as a constant is a scale or an offset, and gets values of that kind.
+    `picture` is the (channels, height, width) that the module takes; by default the channels of its first convolution
+    at 224×224. It is used only where there are batch norms. Raises ValueError if the module does not take it.
+    """
+    with torch.no_grad():
+        for key, owner, leaf, tensor in _tensors(module):
+            value = _drawn(key, owner, leaf, tensor, seed)
+            if value is not None:
+                tensor.copy_(torch.as_tensor(value))
+        norms = tuple(name for name, norm in module.named_modules() if getattr(norm, "running_var", None) is not None)
+        if norms:
+            _calibrate(module, norms, drawn_pictures((PICTURES, *(picture or _guess(module))), seed))
+
+
+def drawn_pictures(shape: tuple[int, int, int, int], seed: int = 0) -> Tensor:
+    """Pictures (N, C, H, W) in float64 of mean 0 and variance 1, smooth at all scales, with channels much alike.
+
+    The sum of noise at grids of 2, 4, … 128 positions per side, each enlarged bilinearly: power falls with frequency
+    about as in a photograph.
+    """
+    count, channels, *size = shape
+    total = torch.zeros(shape, dtype=torch.float64)
+    for side in (2, 4, 8, 16, 32, 64, 128):
+        for part, depth, amplitude in (("grey", 1, 1.0), ("colour", channels, 0.4)):
+            noise = _signed(f"picture.{part}.{side}", (count, depth, side, side), seed)
+            total += amplitude * F.interpolate(torch.from_numpy(noise), size=size, mode="bilinear")
+    return (total - total.mean()) / total.std()
+
+
+# ---- draws ---------------------------------------------------------------------------------------------------------
+
+
+def _uniform(key: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
+    """float64 in [0, 1): the upper 53 bits of the raw 64-bit stream."""
+    bits = np.random.PCG64(zlib.crc32(f"{seed}:{key}".encode())).random_raw(int(np.prod(shape)))
+    return np.asarray((bits >> np.uint64(11)) * 2.0**-53).reshape(shape)
+
+
+def _signed(key: str, shape: tuple[int, ...], seed: int) -> np.ndarray:
+    """float64 of mean 0 and variance 1, between ±√3."""
+    return (2 * _uniform(key, shape, seed) - 1) * 3**0.5
+
+
+def _tensors(module: nn.Module) -> Iterator[tuple[str, nn.Module, str, Tensor]]:
+    """Key, owner, last part of the key, and tensor of every parameter and buffer; a shared one under its first key."""
+    seen: set[int] = set()
+    for prefix, owner in module.named_modules():
+        for leaf, tensor in (*owner.named_parameters(recurse=False), *owner.named_buffers(recurse=False)):
+            if id(tensor) not in seen:
+                seen.add(id(tensor))
+                yield (f"{prefix}.{leaf}" if prefix else leaf), owner, leaf, tensor
+
+
+def _drawn(key: str, owner: nn.Module, leaf: str, tensor: Tensor, seed: int) -> np.ndarray | None:
+    """The value of one tensor; None for a buffer that is no statistic (an index, a grid), which stays as it is."""
+    shape = tuple(tensor.shape)
+    norm = any("Norm" in kind.__name__ for kind in type(owner).__mro__)
+    if leaf == "running_mean":
+        return 0.2 * _signed(key, shape, seed)
+    if leaf == "running_var":
+        return 0.5 + _uniform(key, shape, seed)
+    if not (isinstance(tensor, nn.Parameter) or (norm and leaf in ("weight", "bias"))) or not tensor.numel():
+        return None
+    if tensor.ndim == 1 and leaf.endswith("bias"):
+        return 0.5 * _signed(key, shape, seed)
+    if norm:
+        return 0.5 + _uniform(key, shape, seed)
+    if tensor.ndim > 1 and leaf.endswith("weight"):
+        return _signed(key, shape, seed) * _fan_in(owner, shape) ** -0.5
+    return _drawn_by_start(key, tensor, seed)
+
+
+def _drawn_by_start(key: str, tensor: Tensor, seed: int) -> np.ndarray:
+    """A free parameter, by what it starts as: a silent scale, a scale, or an offset, a table, a vector of weights."""
+    shape, low, high = tuple(tensor.shape), float(tensor.min()), float(tensor.max())
+    if low == high and 0 < abs(low) < 0.05:
+        return 1 + _uniform(key, shape, seed)
+    if low == high and low != 0:
+        return low * (0.25 + 0.5 * _uniform(key, shape, seed))
+    return _signed(key, shape, seed)
+
+
+def _fan_in(owner: nn.Module, shape: tuple[int, ...]) -> float:
+    """How many products one output of this weight sums; a transposed convolution stores (in, out/groups, …)."""
+    if isinstance(owner, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d):
+        return shape[0] / owner.groups * float(np.prod(shape[2:])) / float(np.prod(owner.stride))
+    return float(np.prod(shape[1:]))
+
+
+# ---- calibration ---------------------------------------------------------------------------------------------------
+
+
+def _guess(module: nn.Module) -> tuple[int, int, int]:
+    channels = next((m.in_channels for m in module.modules() if isinstance(m, nn.Conv2d)), 3)
+    return channels, SIZE, SIZE
+
+
+def _calibrate(module: nn.Module, norms: tuple[str, ...], pictures: Tensor) -> None:
+    """Set the statistics of the batch norms of these names, in the order in which a pass over `pictures` reaches them.
+
+    The pass runs on a copy: modules that cache things on their first call keep nothing of it.
+    """
+    twin = copy.deepcopy(module).eval().double()
+    reached: set[str] = set()
+
+    def set_once(norm: nn.Module, inputs: tuple[Tensor, ...], *, name: str) -> None:
+        if name not in reached:
+            reached.add(name)
+            _set_statistics((norm, module.get_submodule(name)), inputs[0])
+
+    for name in norms:
+        twin.get_submodule(name).register_forward_pre_hook(partial(set_once, name=name))
+    try:
+        twin(pictures)
+    except Exception as error:  # whatever a user's module raises for an input of the wrong shape
+        said = f"the model does not take the pictures that set its batch norms, {tuple(pictures.shape)}"
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(f"{said}: {reason}; give the shape that it takes") from error
+
+
+def _set_statistics(norms: tuple[nn.Module, ...], x: Tensor) -> None:
+    """Turn drawn statistics, around 0 and 1, into those of `x` (N, C, …) moved by the draw: m + s·mean and s²·var."""
+    rms = x.square().mean().sqrt()
+    if not 0 < float(rms) < float("inf"):
+        return
+    values = x.transpose(0, 1).flatten(1)
+    if values.shape[1] < _FEW:
+        deviation = rms.log2().round().exp2().expand(values.shape[0])
+        mean = torch.zeros_like(deviation)
+    else:  # no channel counts as nearly silent: on another picture it may not be
+        deviation = torch.maximum(values.std(1), rms / 2).log2().round().exp2()
+        mean = (values.mean(1) / deviation * 8).round() / 8 * deviation
+    for norm in norms:
+        norm.get_buffer("running_mean").mul_(deviation).add_(mean)
+        norm.get_buffer("running_var").mul_(deviation.square())

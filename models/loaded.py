@@ -1,0 +1,152 @@
+"""A variant with its weights in, and an account of where they came from."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from . import find
+from .checkpoint import Checkpoint, read
+from .conditioned import fill_conditioned_
+from .fit import Fitted, build, fit
+from .pretrained import pretrained as published
+from .transfer import Progress
+from .variant import Variant
+from .weights_file import CheckpointError
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where weights came from. `kind` is "checkpoint", "pretrained" or "conditioned" (random; see `fill_conditioned_`).
+
+    `source` is the file's name without its folder, or the address; `key` the place of the state dict in the file, ""
+    for a bare one. What does not apply is None.
+    """
+
+    kind: str
+    source: str
+    sha256: str | None = None
+    key: str | None = None
+    layout: str | None = None
+    seed: int | None = None
+    notes: tuple[str, ...] = ()
+    """What was done beside copying, one phrase each."""
+
+    def describe(self) -> str:
+        """One line, the same on every machine: it goes into reports and into the metadata of artifacts."""
+        if self.kind == "conditioned":
+            return f"random, conditioned, seed {self.seed}"
+        where = f"key {self.key}" if self.key else "bare state dict"
+        what = "published" if self.kind == "pretrained" else "checkpoint"
+        sha256 = (self.sha256 or "unknown")[:12]
+        return ", ".join((f"{what} {self.source}", where, f"{self.layout} layout", f"sha256 {sha256}…", *self.notes))
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A module in evaluation mode, the variant that it is, and its weights' origin."""
+
+    module: nn.Module
+    variant: Variant
+    weights: Weights
+
+
+def load(
+    variant: Variant | str,
+    *,
+    checkpoint: Path | str | None = None,
+    checkpoint_key: str | None = None,
+    pretrained: bool | str = False,
+    num_classes: int | None = None,
+    in_chans: int = 3,
+    model_args: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Loaded:
+    """The variant with weights from a file, the web (`pretrained`: True, "official" or "timm"), or conditioned ones.
+
+    `num_classes` is read off the weights, and 1000 without any. `model_args` are the variant's further options, `seed`
+    is that of conditioned weights, `progress` is told of a download.
+    Raises ValueError (CheckpointError, UnknownVariantError) with one line for anything that cannot be used.
+    """
+    variant = find(variant) if isinstance(variant, str) else variant
+    if checkpoint is not None and pretrained:
+        raise CheckpointError("both a checkpoint and pretrained weights were asked for; choose one")
+    if checkpoint_key is not None and checkpoint is None and not pretrained:
+        raise CheckpointError(f"a checkpoint key ({checkpoint_key!r}) was given, but no checkpoint to find it in")
+    if checkpoint is None and not pretrained:
+        return _conditioned(variant, num_classes, in_chans, model_args or {}, seed)
+
+    if checkpoint is not None:
+        kind, file = "checkpoint", Path(checkpoint)
+        source = file.name
+    else:
+        file, which = published(variant, None if pretrained is True else str(pretrained), progress=progress)
+        kind, source = "pretrained", which.url
+    found = read(file, key=checkpoint_key)
+    fitted = fit(found, variant, num_classes=num_classes, in_chans=in_chans, options=model_args)
+    notes = (*_selection(found), *fitted.notes, *_conversion(fitted))
+    weights = Weights(kind, source, found.sha256, found.key, fitted.layout, notes=notes)
+    return Loaded(_filled(fitted, variant, found.path), variant, weights)
+
+
+def _conditioned(
+    variant: Variant, num_classes: int | None, in_chans: int, options: Mapping[str, Any], seed: int
+) -> Loaded:
+    num_classes = 1000 if num_classes is None else num_classes
+    module = build(variant, num_classes=num_classes, in_chans=in_chans, options=options)
+    size = variant.preprocessing.size
+    fill_conditioned_(module, seed, picture=(in_chans, size, size))
+    return Loaded(module, variant, Weights("conditioned", "random", seed=seed))
+
+
+def _filled(fitted: Fitted, variant: Variant, path: Path) -> nn.Module:
+    """A module of the fitted weights in float32. Raises CheckpointError for weights that are no finite numbers."""
+    for name, tensor in fitted.skeleton.state_dict().items():
+        stored = fitted.tensors.get(name)
+        if stored is not None and tensor.is_floating_point() and not stored.is_floating_point():
+            raise CheckpointError(f"{path}: {name} holds {stored.dtype} numbers; expected floating-point weights")
+    module = _blank(fitted, variant)
+    tracked = torch.zeros((), dtype=torch.int64)  # only these may be missing
+    module.load_state_dict({name: fitted.tensors.get(name, tracked) for name in module.state_dict()})
+    for name, tensor in module.state_dict().items():
+        if not tensor.isfinite().all():
+            bad = int((~tensor.isfinite()).sum())
+            said = f"{path}: {bad} of the {tensor.numel()} numbers of {name} are NaN or infinite"
+            raise CheckpointError(f"{said}; the training diverged or the file is damaged, take another checkpoint")
+    return module
+
+
+def _blank(fitted: Fitted, variant: Variant) -> nn.Module:
+    """A module with memory for the weights, not initialised at random where the state dict holds every tensor."""
+    stored = fitted.skeleton.state_dict().keys()
+    tensors = [value for module in fitted.skeleton.modules() for value in vars(module).values()]
+    if any(isinstance(value, Tensor) for value in tensors) or any(
+        name not in stored for name, _ in fitted.skeleton.named_buffers()
+    ):
+        return build(variant, num_classes=fitted.num_classes, in_chans=fitted.in_chans, options=fitted.options)
+    return copy.deepcopy(fitted.skeleton).to_empty(device="cpu")
+
+
+def _selection(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """What was chosen in the file and what was not, one phrase each."""
+    notes = []
+    if checkpoint.other_keys:
+        notes.append(f"not taken: {', '.join(checkpoint.other_keys)}")
+    if checkpoint.prefix:
+        notes.append(f"prefix {checkpoint.prefix} cut")
+    if checkpoint.left_out:
+        notes.append(f"entries left out: {checkpoint.left_out}")
+    return tuple(notes)
+
+
+def _conversion(fitted: Fitted) -> tuple[str, ...]:
+    formats = {t.dtype for t in fitted.tensors.values() if t.is_floating_point()} - {torch.float32}
+    names = sorted(str(dtype).removeprefix("torch.") for dtype in formats)
+    return (f"converted to float32 from {', '.join(names)}",) if names else ()

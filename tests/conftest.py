@@ -1,0 +1,5 @@
+"""Fixtures that several test files share."""
+
+from tiny import tiny
+
+__all__ = ["tiny"]
