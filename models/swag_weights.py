@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .swag_vit import SIZES, SwagViT
+from .weights_file import CheckpointError
 
 POSITIONS = "encoder.pos_embedding"
 PATCHES = "conv_proj.weight"
@@ -51,7 +52,7 @@ def from_torchvision(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def fitted(state_dict: Mapping[str, Tensor], model: SwagViT) -> dict[str, Tensor]:
     """The state dict with its position embedding resized to the model's grid where the lengths differ.
 
-    Raises ValueError if these are the weights of another size, which it names, or have no square grid of positions.
+    Raises CheckpointError if these are the weights of another size, which it names, or have no square grid of positions.
     """
     _require_size(state_dict, model)
     positions = state_dict.get(POSITIONS)
@@ -61,9 +62,9 @@ def fitted(state_dict: Mapping[str, Tensor], model: SwagViT) -> dict[str, Tensor
 
 
 def resized_positions(positions: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Position embedding (1 + h², 1, D) resized to (1 + rows * columns, 1, D). Raises ValueError if h is not whole."""
+    """Position embedding (1 + h², 1, D) resized to (1 + rows * columns, 1, D). Raises CheckpointError if h is not whole."""
     if positions.ndim != 3 or positions.shape[1] != 1 or math.isqrt(len(positions) - 1) ** 2 != len(positions) - 1:
-        raise ValueError(
+        raise CheckpointError(
             f"{POSITIONS} must have the shape (1 + side * side, 1, width), the class token and a square grid;"
             f" got {tuple(positions.shape)}"
         )
@@ -75,7 +76,7 @@ def resized_positions(positions: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 def _require_size(state_dict: Mapping[str, Tensor], model: SwagViT) -> None:
-    """Raise ValueError unless width, patch and depth are the model's; silent where the keys do not tell."""
+    """Raise CheckpointError unless width, patch and depth are the model's; silent where the keys do not tell."""
     patches = state_dict.get(PATCHES)
     if patches is None or patches.ndim != 4:
         return
@@ -84,7 +85,7 @@ def _require_size(state_dict: Mapping[str, Tensor], model: SwagViT) -> None:
         return
     named = {(size.patch, size.width, size.depth): (name, size.name) for name, size in SIZES.items()}
     known = f"{named[found][1]} (vit_{named[found][0]}_in1k)" if found in named else "a ViT"
-    raise ValueError(
+    raise CheckpointError(
         f"the checkpoint is {known} of patch {found[0]}, width {found[1]} and {found[2]} layers;"
         f" the model is {model.size.name} of patch {model.size.patch}, width {model.size.width} and"
         f" {model.size.depth} layers: choose the variant of the checkpoint's size"

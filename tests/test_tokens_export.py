@@ -1,7 +1,6 @@
-"""Every method as an ONNX file that computes the same, and as a Core ML package.
+"""Every method as an ONNX file and as a Core ML package that compute the same.
 
-The networks have two layers. In float32 the file has to make the very same choices; what half precision does to them
-is the executor's to judge.
+The networks have two layers. In float32 the files have to make the very same choices.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fuseport import mil
 from fuseport.export import to_coreml, to_onnx
 from fuseport.export.request import Request
 from fuseport.models.swag_vit import SwagViT
@@ -88,14 +88,28 @@ def test_onnx_breaks_ties_by_the_same_rule(tmp_path: Path) -> None:
         assert torch.equal(ours, theirs)
 
 
-@every_method
-def test_core_ml_takes_it(method: str, tmp_path: Path) -> None:
-    program, names, _ = captured(method)
+def core_ml_answers(
+    program: ExportedProgram, names: tuple[str, ...], x: Tensor, folder: Path, precision: str
+) -> list[Tensor]:
     artifact = to_coreml.convert(
-        program, tmp_path / "model.mlpackage", Request(), {}, input_names=("image",), output_names=names, export_id="t"
+        program,
+        folder / "model.mlpackage",
+        Request(precision=precision),
+        {},
+        input_names=("image",),
+        output_names=names,
+        export_id="test",
     )
-    assert len(artifact.outputs) == len(names)
-    assert all(output.dtype == "int32" for output in artifact.outputs[1:])
+    assert [output.dtype for output in artifact.outputs[1:]] == ["int32"] * (len(names) - 1)
+    answers = mil.load(artifact.path).predict({"image": x.numpy()})
+    return [torch.from_numpy(np.asarray(answers[name])) for name in names]
+
+
+@every_method
+def test_core_ml_computes_the_same_and_chooses_the_same(method: str, tmp_path: Path) -> None:
+    program, names, expected = captured(method)
+    answers = core_ml_answers(program, names, image((1, 3, 64, 64), "A"), tmp_path, "float32")
+    assert_same(answers, expected)
 
 
 @every_method
@@ -135,3 +149,11 @@ def test_a_method_on_timms_vit_exports_as_well(tmp_path: Path) -> None:
 def test_onnx_of_every_golden_case(name: str, tmp_path: Path) -> None:
     program, names, expected = program_of(golden_model(name, choices=True), pictures(name))
     assert_same(onnx_answers(program, names, pictures(name), tmp_path), expected)
+
+
+@pytest.mark.slow
+@every_method
+def test_core_ml_takes_it_in_half_precision(method: str, tmp_path: Path) -> None:
+    program, names, expected = captured(method)
+    answers = core_ml_answers(program, names, image((1, 3, 64, 64), "A"), tmp_path, "float16")
+    assert all(overlap(ours, theirs) > 0.5 for ours, theirs in zip(answers[1:], expected[1:], strict=True))
