@@ -30,10 +30,14 @@ from .tokens.tome import ToMe
 
 @dataclass(frozen=True)
 class LayerCost:
-    """One layer: the tokens that it takes and gives, and its operations in the seed's counting."""
+    """One layer: the tokens that it takes and gives, and its operations in the seed's counting.
+
+    Its attention works on `tokens_through`: fewer than it takes where they are clustered first, or pass by.
+    """
 
     index: int
     tokens_in: int
+    tokens_through: int
     tokens_out: int
     flops: int
 
@@ -141,7 +145,9 @@ def _layers(model: SwagViT) -> list[LayerCost]:
     method, given = model.reduction, model.shape.tokens
     costs = []
     for index, left in enumerate(method.tokens()):
-        costs.append(LayerCost(index, given, left, _layer(model, index, given, left)))
+        through = left if isinstance(method, Hourglass) else given
+        through = method.through(index) if isinstance(method, EvoViT) else through
+        costs.append(LayerCost(index, given, through, left, _layer(model, index, given, left)))
         given = left
     return costs
 
@@ -236,7 +242,7 @@ def _act(model: SwagViT, groups: dict[int, int]) -> tuple[LayerCost, ...]:
     def cost(index: int) -> int:
         return halves + (hashing + groups[index] * per_group if index in groups else _attention(size, n))
 
-    return tuple(LayerCost(index, n, n, cost(index)) for index in range(model.shape.depth))
+    return tuple(LayerCost(index, n, n, n, cost(index)) for index in range(model.shape.depth))
 
 
 def _ats(model: SwagViT, kept: dict[int, int]) -> tuple[LayerCost, ...]:
@@ -249,7 +255,7 @@ def _ats(model: SwagViT, kept: dict[int, int]) -> tuple[LayerCost, ...]:
             inputs = 3 * given * size.width * (size.width + 1) + left * size.width * (size.width + 1)
             flops = inputs + 6 * given * size.width + _attention(size, given) + _mlp_half(size, left)
             flops += model.shape.patches**2
-        costs.append(LayerCost(index, given, left, flops))
+        costs.append(LayerCost(index, given, given, left, flops))
         given = left
     return tuple(costs)
 

@@ -52,7 +52,7 @@ def from_torchvision(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def fitted(state_dict: Mapping[str, Tensor], model: SwagViT) -> dict[str, Tensor]:
     """The state dict with its position embedding resized to the model's grid where the lengths differ.
 
-    Raises CheckpointError if these are the weights of another size, which it names, or have no square grid of positions.
+    Raises CheckpointError if these are the weights of another size, which it names, or have no square grid.
     """
     _require_size(state_dict, model)
     positions = state_dict.get(POSITIONS)
@@ -62,16 +62,16 @@ def fitted(state_dict: Mapping[str, Tensor], model: SwagViT) -> dict[str, Tensor
 
 
 def resized_positions(positions: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Position embedding (1 + h², 1, D) resized to (1 + rows * columns, 1, D). Raises CheckpointError if h is not whole."""
+    """Position embedding (1 + h², 1, D) resized to (1 + rows * columns, 1, D); CheckpointError if h is not whole."""
     if positions.ndim != 3 or positions.shape[1] != 1 or math.isqrt(len(positions) - 1) ** 2 != len(positions) - 1:
         raise CheckpointError(
             f"{POSITIONS} must have the shape (1 + side * side, 1, width), the class token and a square grid;"
             f" got {tuple(positions.shape)}"
         )
     side = math.isqrt(len(positions) - 1)
-    map = positions[1:].float().reshape(1, side, side, -1).permute(0, 3, 1, 2)
-    map = F.interpolate(map, size=grid, mode="bicubic", align_corners=True)
-    rows = map.flatten(2).permute(2, 0, 1).to(positions.dtype)
+    squares = positions[1:].float().reshape(1, side, side, -1).permute(0, 3, 1, 2)
+    resized = F.interpolate(squares, size=grid, mode="bicubic", align_corners=True)
+    rows = resized.flatten(2).permute(2, 0, 1).to(positions.dtype)
     return torch.cat((positions[:1], rows))
 
 

@@ -79,6 +79,17 @@ def test_choices_are_labels_of_the_original_tokens(method: str) -> None:
         assert (labels >= 0).all()
 
 
+@every_method
+def test_half_precision_runs_and_stays_near(method: str) -> None:
+    """Where a choice flips the logits jump, so the bound is wide; without a method it is narrow."""
+    model, x = tiny(method, **SETTINGS[method]), image((2, 3, 64, 64), "A")
+    with torch.inference_mode():
+        expected = model(x)
+        half = model.half()(x.half())
+    assert half.dtype == torch.float16
+    assert_close(half, expected, 0.01 if method in ("none", "hourglass") else 0.5)
+
+
 # ---- ties -----------------------------------------------------------------------------------------------------------
 
 
