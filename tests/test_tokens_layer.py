@@ -147,6 +147,20 @@ class EqualTokens:
         return torch.zeros_like(x)
 
 
+@every_method
+def test_the_static_form_is_put_in_words(method: str) -> None:
+    text = tiny(method, **SETTINGS[method]).reduction.static_form()
+    assert text.endswith(".")
+    assert ("seed 0" in text) == (method in ("act", "smyrf"))
+    assert ("48 tokens" in text) == (method == "ats")
+    assert "\n" not in text
+
+
+def test_the_static_form_says_when_a_batch_mixes_and_what_is_masked() -> None:
+    assert "depends on its batch" in tiny("smyrf", cluster=16, rounds=4).reduction.static_form()
+    assert "masked, not removed" in tiny("ats", layers=(1,)).reduction.static_form()
+
+
 def test_the_plain_reduction_keeps_everything() -> None:
     shape = ViTShape((4, 4), 8, 2, 3)
     assert Reduction[None](shape).tokens() == (17, 17, 17)

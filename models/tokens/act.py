@@ -52,6 +52,7 @@ class ACT(Reduction[Tensor]):
     ) -> None:
         super().__init__(shape)
         self.layers = options.span(first_layer, last_layer, shape.depth)
+        self.seed = seed
         self.q_hashes = options.whole("q_hashes", q_hashes, 1, LIMBS * LIMB_DIGITS)
         self.k_hashes = options.whole("k_hashes", k_hashes, 1, LIMBS * LIMB_DIGITS)
         draws = torch.Generator(device="cpu").manual_seed(seed)
@@ -70,6 +71,12 @@ class ACT(Reduction[Tensor]):
             k, v = _share(same_k, k), _share(same_k, v)
         x = x + attend(layer, q, k, v)
         return x + layer.feed_forward(x), same
+
+    def static_form(self) -> str:
+        return (
+            f"The random projections are drawn once (seed {self.seed}) and stored; the seed project draws them in every"
+            " call. Groups are averaged by a matrix of all queries, which saves nothing."
+        )
 
     def choices(self, index: int, state: Tensor) -> Tensor | None:
         """The label of a query is 1 + the number of the first query in its bucket, (n, H, S)."""

@@ -82,6 +82,15 @@ class ATS(Reduction[Live]):
         x = rest + layer.merge(_weights(q, k, mask) @ v)
         return x + layer.feed_forward(x), Live(back(picked, x), ids)
 
+    def static_form(self) -> str:
+        dead = "Dropped tokens are masked, not removed: the result of the dynamic method at batch 1. "
+        if self.token_bound < self.shape.tokens:
+            dead = (
+                f"At most {self.token_bound} tokens stay behind a sampling layer, the best scored if more were picked;"
+                " empty slots are masked. "
+            )
+        return dead + "Of equal scores the earlier token comes first."
+
     def tokens(self) -> tuple[int, ...]:
         counts, now = [], self.shape.tokens
         for index in range(self.shape.depth):

@@ -82,6 +82,9 @@ class EViT(Reduction[Kept]):
     def _kept(self, patches: int) -> int:
         return math.ceil(self.keep_rate * patches)
 
+    def static_form(self) -> str:
+        return "The number of kept tokens is the method's own; of equal scores the earlier patch stays."
+
     def tokens(self) -> tuple[int, ...]:
         counts, patches = [], self.shape.patches
         for index in range(self.shape.depth):

@@ -72,6 +72,9 @@ class EvoViT(Reduction[Scored]):
         x = x + attend(layer, q, k, v)
         return x + layer.feed_forward(x), scores
 
+    def static_form(self) -> str:
+        return "The number of active tokens is the method's own; of equal scores the earlier token is active."
+
     def through(self, index: int) -> int:
         """The token count that layer `index` works on."""
         return self.shape.tokens if index < self.location else self.active + 1

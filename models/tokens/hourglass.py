@@ -57,6 +57,9 @@ class Hourglass(Reduction[None]):
             x = torch.cat((x[:, :1], self.cluster(x[:, 1:])), dim=1)
         return plain_step(layer, x), None
 
+    def static_form(self) -> str:
+        return "Every picture gets the same number of clusters; nothing is chosen, so there are no ties."
+
     def tokens(self) -> tuple[int, ...]:
         depth = self.shape.depth
         return (self.shape.tokens,) * self.location + (self.clusters + 1,) * (depth - self.location)

@@ -97,6 +97,10 @@ class Reduction(nn.Module, Generic[State]):
         """The token count behind each layer, as the static form computes it."""
         return (self.shape.tokens,) * self.shape.depth
 
+    def static_form(self) -> str:
+        """What the fixed-shape, exportable form settles that the method leaves open, in a sentence or two."""
+        return "All tokens are kept; nothing is chosen."
+
     def choices(self, index: int, state: Any) -> Tensor | None:
         """What layer `index` chose, as int32 labels (n, ..., S) of the original tokens; None where it chose nothing.
 

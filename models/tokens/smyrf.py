@@ -45,6 +45,7 @@ class SMYRF(Reduction[Tensor]):
     ) -> None:
         super().__init__(shape)
         self.layers = options.span(first_layer, last_layer, shape.depth)
+        self.seed = seed
         self.rounds = options.whole("rounds", rounds, 1, 1024)
         self.cluster = _checked_cluster(cluster, rounds, shape)
         draws = torch.Generator(device="cpu").manual_seed(seed)
@@ -77,6 +78,18 @@ class SMYRF(Reduction[Tensor]):
         weight = weight.gather(2, place).softmax(0)
         mixed = mixed.gather(2, place.unsqueeze(-1).expand(mixed.shape))
         return (weight.unsqueeze(-1) * mixed).sum(0), place
+
+    def static_form(self) -> str:
+        if self.shape.tokens % self.cluster == 0:
+            batch = "Chunks stay within a picture and head."
+        else:
+            batch = (
+                "Chunks straddle heads and pictures, so a picture's result depends on its batch, whose size is fixed."
+            )
+        return (
+            f"The random projections are drawn once (seed {self.seed}) and stored; the seed project draws them in every"
+            f" call. {batch} Equal projections keep their order."
+        )
 
     def choices(self, index: int, state: Tensor) -> Tensor | None:
         """The label of a query is 1 + the number of its chunk, (n, R * H, S)."""

@@ -66,6 +66,9 @@ class ToMe(Reduction[Merged]):
             x, state = _merge(x, state, self.match(k, r))
         return x + layer.feed_forward(x), state
 
+    def static_form(self) -> str:
+        return "The number of merges is the method's own; of equal similarities the earlier token and partner win."
+
     def tokens(self) -> tuple[int, ...]:
         counts, now = [], self.shape.tokens
         for r in self.schedule:
