@@ -49,6 +49,8 @@ class Artifact:
     operations: dict[str, int]
     """Operator type → count; constants are not counted."""
     export_id: str
+    modules: dict[str, str]
+    """Name of an operation's output in the file → path of the PyTorch module that it came from."""
     versions: dict[str, str]
     details: dict[str, object]
     """What only this format has to say: opset, deployment target, external data, simplified or not and why."""

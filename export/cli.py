@@ -210,7 +210,21 @@ def _batch_range(text: str | None) -> Any:
     return found
 
 
-@click.group("fuseport", context_settings=CONTEXT)
+class _Lazy(click.Group):
+    """A group that loads a subcommand's file when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), "xcode"])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name == "xcode":
+            from .xcode_cli import xcode
+
+            return xcode
+        return super().get_command(ctx, cmd_name)
+
+
+@click.group("fuseport", cls=_Lazy, context_settings=CONTEXT)
 @click.version_option(package_name="fuseport")
 def group() -> None:
     """Fuse a PyTorch vision model, port it to a phone, and prove what was ported."""
@@ -240,6 +254,22 @@ def show_command(variant: str, as_json: bool) -> None:
         catalogue.print_variant(models.find(variant), as_json=as_json)
     except models.UnknownVariantError as error:
         raise click.UsageError(str(error)) from error
+
+
+@group.command("convert", context_settings=CONTEXT)
+@click.argument("source", type=FILE)
+@click.argument("target", type=FILE)
+def convert_command(source: Path, target: Path) -> None:
+    """Convert a saved Core ML package (SOURCE.mlpackage) to ONNX (TARGET.onnx), in float32."""
+    from .. import mil
+    from .atomic import staging
+
+    if target.suffix != ".onnx":
+        raise click.UsageError(f"TARGET must end in .onnx, got {target}")
+    model = mil.load(source)
+    with staging(target) as (path,):
+        mil.save_onnx(model, path)
+    click.echo(f"{source.name} → {target} ({len(model.function.block.operations)} operations)")
 
 
 def export_model() -> None:

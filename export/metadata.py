@@ -18,12 +18,12 @@ def metadata_of(subject: Subject, prepared: Prepared) -> dict[str, str]:
         "author": "exported by fuseport",
         "license": "Code: Apache-2.0. The weights keep the licence of their source.",
         "version": version("fuseport"),
-        "variant": variant.name,
-        "paper": variant.paper,
-        "weights": weights.describe(),
-        "weights_sha256": weights.sha256 or "",
-        "preprocessing": _preprocessing(subject),
-        "torch": version("torch").partition("+")[0],
+        "fuseport.variant": variant.name,
+        "fuseport.paper": variant.paper,
+        "fuseport.weights": weights.describe(),
+        "fuseport.weights_sha256": weights.sha256 or "",
+        "fuseport.preprocessing": _preprocessing(subject),
+        "fuseport.torch": version("torch").partition("+")[0],
     }
     return {key: text for key, text in told.items() if text}
 

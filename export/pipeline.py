@@ -84,6 +84,8 @@ def _room(job: Job) -> Iterator[Path]:
         ) from error
     try:
         yield room
+    except NotWritten as error:
+        raise NotWritten(str(error).replace(str(room), str(job.output_dir))) from error
     finally:
         shutil.rmtree(room, ignore_errors=True)
 

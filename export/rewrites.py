@@ -61,7 +61,7 @@ def _floor_divide(self: Tensor, other: Any, *, rounding_mode: str | None = "floo
 
 def _atan2(self: Tensor, other: Tensor) -> Any:
     angle = torch.atan(self / torch.where(other == 0, torch.ones_like(other), other))
-    turn = torch.where(self < 0, -torch.pi, torch.pi)
+    turn = torch.where(self < 0, torch.full_like(self, -torch.pi), torch.full_like(self, torch.pi))
     return torch.where(other == 0, torch.sign(self) * (torch.pi / 2), torch.where(other < 0, angle + turn, angle))
 
 
@@ -144,28 +144,26 @@ def _diagonal(self: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> An
 def _resize(operator: Any) -> Callable[..., Any]:
     """Resizing is linear, and separable: two matrix products with what `operator` itself makes of the unit matrices."""
 
-    def along(size: int, target: int | None, scale: float | None, mode: list[Any]) -> Tensor:
+    def along(size: int, target: int | None, scale: float | None, mode: list[Any], dtype: torch.dtype) -> Tensor:
         """The matrix (target, size) of one direction."""
         with _disable_current_modes():  # values are wanted, where a decomposition deals in shapes alone
-            units = torch.eye(size).reshape(1, 1, size, size)
+            units = torch.eye(size, dtype=dtype).reshape(1, 1, size, size)
             columns = operator(units, target and [size, target], *mode, scale and [1.0, scale])[0, 0].tolist()
-        return torch.tensor(columns).T
+        return torch.tensor(columns, dtype=dtype).T
 
     def resize(self: Tensor, output_size: list[int] | None, *mode_and_scales: Any) -> Any:
         *mode, scales = mode_and_scales
         if operator in _RIGHT_BY_SIZE and all(float(scale).is_integer() for scale in scales or ()):
             return NotImplemented
-        (rows, columns) = (
-            along(size, target, scale, mode)
-            for size, target, scale in zip(
-                self.shape[-2:], output_size or (None, None), scales or (None, None), strict=True
-            )
-        )
-        return rows @ self @ columns.T
+        (height, width), (rows, columns), (by_row, by_column) = self.shape[-2:], output_size or _NONE, scales or _NONE
+        left = along(height, rows, by_row, mode, self.dtype)
+        right = along(width, columns, by_column, mode, self.dtype)
+        return left @ self @ right.T
 
     return resize
 
 
+_NONE = (None, None)
 _RESIZES = (
     aten.upsample_nearest2d.vec,
     aten._upsample_nearest_exact2d.vec,
@@ -210,7 +208,6 @@ EXPANDED = (
     aten.addcdiv.default,
     aten.celu.default,
     aten.channel_shuffle.default,
-    aten.diag_embed.default,
     aten.heaviside.default,
     aten.logit.default,
     aten.rot90.default,

@@ -11,8 +11,10 @@ runs one picture at a time through such an input (apps pass batches as an MLBatc
 
 from __future__ import annotations
 
+import errno
 import re
 import sys
+import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
 from importlib import metadata as packages
@@ -88,7 +90,7 @@ def convert(
     inputs, outputs = program_inputs(program, input_names), program_outputs(program, output_names)
     with staging(target) as (package,):
         spec, modules = _translate(program, package, request, inputs, outputs)
-        mlpackage.describe(spec, {**metadata, "export_id": export_id})
+        mlpackage.describe(spec, {**metadata, "fuseport.export_id": export_id})
         if request.labels:
             classifier.classify(spec, classifier.logits_of(outputs, request.labels).name, request.labels)
         mlpackage.finish(package, spec)
@@ -103,11 +105,11 @@ def convert(
         sha256=sha256_on_disk(target),
         operations=dict(sorted(Counter(made.type for made in block.operations if made.type != "const").items())),
         export_id=export_id,
+        modules=modules,
         versions={package: packages.version(package) for package in ("torch", "coremltools")},
         details={
             "deployment_target": request.deployment_target,
             "specification_version": spec.specificationVersion,
-            "modules": modules,
         },
     )
 
@@ -176,9 +178,12 @@ def _translate(
                 package_dir=str(package),
                 skip_model_load=True,
             )
-        except OSError:
-            raise
-        except Exception as error:
+        except BaseException as error:
+            traceback.clear_frames(error.__traceback__)  # its temporary folder goes now, and not with a warning later
+            if isinstance(error, OSError) or not isinstance(error, Exception):
+                raise
+            if "filesystem error" in str(error):  # what its C++ part says of a full disk
+                raise OSError(errno.ENOSPC, "the disk is full, or cannot be written") from error
             raise NotConverted(f"coremltools cannot convert this model: {in_one_line(error)}") from error
     spec = model.get_spec()
     if (written := [feature.name for feature in spec.description.output]) != [output.name for output in outputs]:

@@ -35,9 +35,8 @@ from .artifact import (
     sha256_on_disk,
 )
 from .atomic import staging
-from .picture_input import take_pictures
 from .quiet import quiet
-from .request import Request
+from .request import ImageInput, Request
 
 if TYPE_CHECKING:
     import numpy as np
@@ -87,10 +86,10 @@ def convert(
     model = _translate(program, request, input_names, output_names)
     modules = _strip(model)
     if request.image_input is not None:
-        take_pictures(model, request.image_input)
+        _take_pictures(model, request.image_input)
     model, simplification = _simplified(model) if request.simplify else (model, "not asked for")
     _say_modules(model, modules)
-    _describe(model, {**metadata, "export_id": export_id}, request.labels)
+    _describe(model, {**metadata, "fuseport.export_id": export_id}, request.labels)
     written = _write(model, target, external=request.external_data or _weight_bytes(model) > SINGLE_FILE_BYTES)
     return Artifact(
         path=target,
@@ -102,15 +101,13 @@ def convert(
         sha256=sha256_on_disk(*written),
         operations=dict(sorted(Counter(node.op_type for node in model.graph).items())),
         export_id=export_id,
+        modules={str(node.outputs[0].name): path for node in model.graph if (path := node.metadata_props.get(MODULE))},
         versions={package: packages.version(package) for package in ("torch", *PACKAGES)},
         details={
             "opset": model.opset_imports[""],
             "ir_version": model.ir_version,
             "simplification": simplification,
             "external_data": [file.name for file in written if file != target],
-            "modules": {
-                node.outputs[0].name: path for node in model.graph if (path := node.metadata_props.get(MODULE))
-            },
         },
     )
 
@@ -178,6 +175,54 @@ def _strip(model: ir.Model) -> dict[str, str]:
     for value in (model, model.graph, *model.graph.inputs, *model.graph.outputs, *model.graph.initializers.values()):
         value.metadata_props.clear()
     return modules
+
+
+def _take_pictures(model: ir.Model, image: ImageInput) -> None:
+    """Make a uint8 picture of 0..255 of the input, in the layout asked for: x / 255 - mean comes before the network.
+
+    The picture is transposed while it is still bytes, a quarter of the traffic.
+    """
+    import numpy as np
+    import onnx_ir as ir
+
+    tensor = _picture_input(model, image)
+    assert tensor.shape is not None
+    batch, channels, height, width = tensor.shape
+    nchw, nhwc = ir.Shape([batch, channels, height, width]), ir.Shape([batch, height, width, channels])
+    picture = ir.val(tensor.name, ir.DataType.UINT8, nhwc if image.layout == "nhwc" else nchw)
+    steps: list[tuple[str, dict[str, int | list[int]], object]] = [
+        ("Cast", {"to": ir.DataType.FLOAT}, None),
+        ("Div", {}, 255),
+        ("Sub", {}, [[[mean]] for mean in image.mean]),
+    ]
+    if image.layout == "nhwc":
+        steps.insert(0, ("Transpose", {"perm": [0, 3, 1, 2]}, None))
+    value, nodes = picture, []
+    for op_type, attributes, operand in steps:
+        inputs, name = [value], f"{tensor.name}_{op_type.lower()}"
+        if operand is not None:
+            constant = ir.tensor(np.array(operand, np.float32), name=f"{name}_by")
+            inputs.append(ir.val(constant.name, const_value=constant))
+            model.graph.register_initializer(inputs[-1])
+        value = ir.val(name, ir.DataType.UINT8 if op_type == "Transpose" else ir.DataType.FLOAT, nchw)
+        nodes.append(ir.node(op_type, inputs, attributes, outputs=[value], name=f"node_{name}"))
+    ir.convenience.replace_all_uses_with(tensor, value)
+    model.graph.inputs[list(model.graph.inputs).index(tensor)] = picture
+    model.graph.insert_before(model.graph[0], nodes)
+
+
+def _picture_input(model: ir.Model, image: ImageInput) -> ir.Value:
+    fitting = [
+        value
+        for value in model.graph.inputs
+        if value.shape is not None and len(value.shape) == 4 and value.shape[1] == len(image.mean)
+    ]
+    if len(fitting) != 1:
+        raise NotConverted(
+            f"a picture input needs one input of shape (N, {len(image.mean)}, H, W), but the model has {len(fitting)}; "
+            "leave --image-input out"
+        )
+    return fitting[0]
 
 
 def _simplified(model: ir.Model) -> tuple[ir.Model, str]:

@@ -45,7 +45,7 @@ class Arithmetic:
     def constant(self, value: np.ndarray, dtype: DataType) -> Tensor:
         """A decoded constant as a tensor in its carrier; a view of the weight file where the types agree."""
         if dtype.name == "bf16":
-            value = (value.astype(np.uint32) << 16).view(np.float32)
+            value = np.asarray(value.astype(np.uint32) << 16).view(np.float32)
         elif value.dtype in (np.uint16, np.uint32, np.uint64):
             value = value.astype(np.int64)
         writable = value if value.flags.writeable else value.copy()

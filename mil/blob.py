@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import mmap
 import struct
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,8 @@ SENTINEL = 0xDEADBEEF
 VERSION = 2
 HEADER_BYTES = 64
 METADATA = struct.Struct("<IIQQQ")
+KEPT_BYTES = 8 << 20
+"""How much of a file may stay in memory after it was read, while its decoded copy is made."""
 
 ELEMENT_TYPES: dict[int, str] = {
     1: "fp16",
@@ -63,6 +66,7 @@ class BlobFile:
             raise PackageError(f"cannot map the weight file {path}: {error}") from None
         if len(self._map) < HEADER_BYTES:
             raise PackageError(f"{path}: {len(self._map)} bytes, a weight file has a header of {HEADER_BYTES}")
+        self._read_bytes = 0
         version = struct.unpack_from("<I", self._map, 4)[0]
         if version != VERSION:
             raise PackageError(f"{path}: blob storage version {version}, this reader knows version {VERSION}")
@@ -93,8 +97,11 @@ class BlobFile:
 
     def read(self, offset: int, data_type: DataType, shape: tuple[int, ...]) -> np.ndarray:
         """The tensor whose metadata lies at `offset`; a view of the mapping where the type needs no unpacking."""
-        count = int(np.prod(shape, dtype=object)) if shape else 1
+        count = prod(shape)
         start, size = self.locate(offset, data_type, count)
+        self._read_bytes += size
+        if self._read_bytes > KEPT_BYTES:
+            self.forget_pages()
         if data_type.bits < 8:
             raw = np.frombuffer(self._map, np.uint8, size, start)
             return unpack_bits(raw, data_type, count).reshape(shape)
@@ -103,5 +110,6 @@ class BlobFile:
 
     def forget_pages(self) -> None:
         """Give back the memory of pages that were read; a page that is touched again is read from the file again."""
+        self._read_bytes = 0
         if hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+LONGEST = 600
+"""Characters of a message; names in a damaged file can be of any length."""
+
 
 class MilError(ValueError):
     """Base of all errors of `fuseport.mil`; the message is one line made for the user."""
+
+    def __init__(self, message: str) -> None:
+        line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in message)
+        super().__init__(line if len(line) <= LONGEST else f"{line[:LONGEST]}…")
 
 
 class PackageError(MilError):

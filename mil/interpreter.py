@@ -8,8 +8,9 @@ from typing import Any
 import torch
 
 from .arithmetic import Arithmetic
-from .plan import BlockPlan, Planner, Step, converted, run_operator
+from .plan import Planner
 from .program import Function, Operation, Variable
+from .steps import BlockPlan, Step, converted, run_operator
 
 Watch = Callable[[Operation, Variable, Any], None]
 """Sees every result as it is made: the operation, which of its results, and the value."""

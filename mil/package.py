@@ -85,10 +85,14 @@ def _inside(base: Path, entry: object, root: Path, speaker: str) -> Path:
     if not isinstance(entry, str) or not entry or "\0" in entry or "\\" in entry:
         raise PackageError(f"{speaker} names a file by {str(entry)[:80]!r}, expected a relative path")
     spelled = PurePosixPath(entry)
-    target = (base / spelled).resolve()
+    try:
+        target = (base / spelled).resolve()
+        missing = not target.exists()
+    except OSError as error:
+        raise PackageError(f"{speaker} names a file by {entry[:80]!r}: {error.strerror}") from None
     if spelled.is_absolute() or ".." in spelled.parts or not target.is_relative_to(root.resolve()):
         raise PackageError(f"{speaker} points outside the package: {entry[:80]!r}")
-    if not target.exists():
+    if missing:
         raise PackageError(f"{speaker} refers to {entry[:80]!r}, which is missing from {root}")
     return target
 

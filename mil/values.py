@@ -49,7 +49,7 @@ def _input(feature: Feature, value: Any, variable: Variable, arithmetic: Arithme
         raise InputError(f"input {feature.name!r} expects {feature.dtype} values, got {array.dtype}")
     if not allow_nan and array.dtype.kind == "f" and np.isnan(array).any():
         raise InputError(f"input {feature.name!r} holds a NaN")
-    tensor = torch.from_numpy(np.ascontiguousarray(array).reshape(array.shape))
+    tensor = torch.from_numpy(np.require(array, requirements=["C", "W"]).reshape(array.shape))
     through = arithmetic.through(dtype)
     return (tensor if through is None else tensor.to(through)).to(arithmetic.carrier(dtype))
 
@@ -117,7 +117,7 @@ def _output(feature: Feature, value: Any, arithmetic: Arithmetic) -> Any:
     if feature.kind == "label":
         return array.reshape(-1)[0].item()
     if array.dtype.kind == "f" and arithmetic.mode == "exact":
-        return array
+        return array.copy()
     return array.astype(feature.dtype if feature.dtype != "string" else array.dtype)
 
 

@@ -270,7 +270,7 @@ def _variant(
     claimed: tuple[float, float, float, float],
     corrected: tuple[Claim, ...] = (),
 ) -> Variant:
-    """`measured`: parameters, folded, MACs. `claimed` in March 2023: top-1 in %, parameters (M), MACs (G), latency in ms."""
+    """`measured`: parameters, folded, MACs. `claimed` in March 2023: top-1 (%), parameters (M), MACs (G), ms."""
     top1, parameters, macs, latency = claimed
     return Variant(
         name=name,

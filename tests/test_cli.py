@@ -155,3 +155,26 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     assert "fuseport, version " in printed
     assert "--dynamic-batch" in printed
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_package_becomes_onnx(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = (
+        "--variant",
+        "shvit_tiny",
+        "--format",
+        "coreml",
+        "--samples",
+        "1",
+        "--quiet",
+        "--output-dir",
+        str(tmp_path),
+    )
+    assert run("export-model", *words) == 0
+    assert run("fuseport", "convert", str(tmp_path / "shvit_tiny.mlpackage"), str(tmp_path / "back.onnx")) == 0
+    assert "shvit_tiny.mlpackage → " in capsys.readouterr().out
+    assert (tmp_path / "back.onnx").stat().st_size > 10_000
+    assert run("fuseport", "convert", str(tmp_path / "nothing.mlpackage"), str(tmp_path / "other.onnx")) == 1
+    assert run("fuseport", "convert", str(tmp_path / "shvit_tiny.mlpackage"), str(tmp_path / "back.txt")) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 2
+    assert not (tmp_path / "other.onnx").exists()

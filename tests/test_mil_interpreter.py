@@ -230,3 +230,18 @@ def test_inline_values_are_bound_without_a_name(tmp_path: Path) -> None:
     program.output("y")
     found = mil.load(program.save(tmp_path / "m.mlpackage")).predict({"x": np.array([1.0, 2.0])})["y"]
     np.testing.assert_array_equal(found, [3.5, 4.5])
+
+
+def test_bfloat16_constants(tmp_path: Path) -> None:
+    """Stored as the upper half of a float32; scalars too."""
+    program = Program()
+    program.input("x", (2,))
+    for name, bits in (("scale", np.uint16(0x4020)), ("shift", np.array([0x3F80, 0xBF80], np.uint16))):
+        raw = program.const(bits, dtype="bf16")
+        program.op("cast", (name, np.shape(bits), "fp32"), x=Ref(raw), dtype="fp32")
+    program.op("mul", ("m", (2,), "fp32"), x=Ref("x"), y=Ref("scale"))
+    program.op("add", ("y", (2,), "fp32"), x=Ref("m"), y=Ref("shift"))
+    program.output("y")
+    model = mil.load(program.save(tmp_path / "m.mlpackage"))
+    for mode in mil.MODES:
+        assert model.predict({"x": np.array([1.0, 2.0])}, mode=mode)["y"].tolist() == [3.5, 4.0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from fuseport import mil
 from fuseport.mil.arithmetic import arithmetic
 from fuseport.mil.interpreter import Interpreter
+from fuseport.mil.ops import operator
 from fuseport.mil.to_onnx.lower import LOWERINGS, lower
 from mil_build import Program, Ref, affine_program, set_type
 
@@ -232,6 +234,16 @@ def test_every_lowering_is_tried() -> None:
     tried = {case[0] for case in CASES}
     elsewhere = {"select", "logical_and", "logical_or", "logical_xor", "logical_not", "concat", "stack", "einsum"}
     assert set(LOWERINGS) == tried | elsewhere | {"scaled_dot_product_attention"}
+
+
+def test_lowerings_take_what_operators_take() -> None:
+    for name, entry in LOWERINGS.items():
+        for opset in (5, 8):
+            known = operator(name, opset)
+            if known is None:
+                continue
+            lowering = entry if callable(entry) else entry[max(first for first in entry if first <= opset)]
+            assert set(inspect.signature(lowering).parameters) - {"g"} == set(known.parameters), name
 
 
 def several_inputs() -> Program:

@@ -18,6 +18,7 @@ from fuseport.export.pipeline import UsageError, export
 from fuseport.export.report import Result
 from fuseport.export.request import BatchRange, Request
 from fuseport.validate.parity import Parity
+from fuseport.validate.xcode.manifest import read_records
 from PIL import Image
 
 pytestmark = pytest.mark.usefixtures("tiny")
@@ -68,6 +69,9 @@ def test_both_formats_and_the_report(tmp_path: Path) -> None:
     covered = written["results"][0]["coverage"]
     assert covered["seen"] == covered["total"] > 50
     assert written["results"][1]["coverage"]["total"] == covered["total"]
+    onnx_record, coreml_record = read_records([tmp_path])
+    assert onnx_record.export_id == coreml_record.export_id == report.export_id
+    assert set(coreml_record.modules.values()) > {"patch_embed.0.c", "blocks2.3.mixer.m.proj.1.c", "head.l"}
     assert len(written["folded"]["rewrites"]) == len(report.folded.rewrites) > 20
     assert written["stages"]
     assert str(tmp_path) not in json.dumps(written)
@@ -76,9 +80,9 @@ def test_both_formats_and_the_report(tmp_path: Path) -> None:
 def test_metadata_says_where_the_weights_come_from(tmp_path: Path) -> None:
     export(job(tmp_path))
     told = {entry.key: entry.value for entry in onnx.load(tmp_path / "shvit_tiny.onnx").metadata_props}
-    assert told["weights"] == "random, conditioned, seed 0"
-    assert told["variant"] == "shvit_tiny"
-    assert "export_id" in told
+    assert told["fuseport.weights"] == "random, conditioned, seed 0"
+    assert told["fuseport.variant"] == "shvit_tiny"
+    assert told["fuseport.export_id"]
 
 
 def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:

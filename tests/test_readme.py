@@ -27,10 +27,13 @@ def commands() -> list[str]:
 @pytest.mark.parametrize("command", commands())
 def test_commands_parse(command: str) -> None:
     program, *words = shlex.split(command, comments=True)
-    found: click.Command = cli.export_command
-    if program == "fuseport":
+    found: click.Command = cli.group if program == "fuseport" else cli.export_command
+    while isinstance(found, click.Group):
+        context = click.Context(found)
         name, *words = words
-        found = cli.group.commands[name]
+        child = found.get_command(context, name)
+        assert child, f"{command} names no command"
+        found = child
     found.make_context(program, list(words))
 
 
@@ -89,5 +92,8 @@ def _all_commands() -> list[click.Command]:
         command = waiting.pop()
         found.append(command)
         if isinstance(command, click.Group):
-            waiting.extend(command.commands.values())
+            context = click.Context(command)
+            waiting.extend(
+                child for name in command.list_commands(context) if (child := command.get_command(context, name))
+            )
     return found

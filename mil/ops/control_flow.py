@@ -9,6 +9,9 @@ from torch import Tensor
 
 from .operator import Blocks, Ints, Table, TensorList, Tensors, bounded
 
+MAX_ITERATIONS = 100_000
+"""A loop that runs longer is taken for one that never ends: no vision model comes near."""
+
 
 def cond(pred: bool, blocks: Blocks) -> list[Any]:
     """The results of the first block when `pred`, else of the second."""
@@ -20,9 +23,11 @@ def while_loop(loop_vars: Tensors, blocks: Blocks) -> list[Any]:
     """While the first block says true of the loop variables, they become the results of the second."""
     condition, body = blocks
     state = list(loop_vars)
-    while bool(condition(*state)[0]):
+    for _ in range(MAX_ITERATIONS):
+        if not bool(condition(*state)[0]):
+            return state
         state = body(*state)
-    return state
+    raise ValueError(f"the loop does not end within {MAX_ITERATIONS} iterations")
 
 
 def make_list(

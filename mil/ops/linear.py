@@ -1,4 +1,7 @@
-"""Products of matrices (MIL: `linear`, and iOS18's `transformers`)."""
+"""Products of matrices (MIL: `linear`, and iOS18's `transformers`).
+
+Operands may be integers, floats, or both from iOS17 on: they meet in the wider type.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,18 @@ from .operator import Table, Tensors
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x (*, in) times `weight` (out, in) transposed, plus `bias` (out)."""
-    if x.dtype != weight.dtype:
-        x, weight = _promoted(x, weight)
+    if x.dtype != weight.dtype or (bias is not None and bias.dtype != x.dtype):
+        dtype = torch.promote_types(x.dtype, weight.dtype)
+        dtype = dtype if bias is None else torch.promote_types(dtype, bias.dtype)
+        x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
     return F.linear(x, weight, bias)
 
 
 def matmul(x: Tensor, y: Tensor, transpose_x: bool = False, transpose_y: bool = False) -> Tensor:
     """The product over the last two axes, broadcast over the others; transposing a vector does nothing."""
     if x.dtype != y.dtype:
-        x, y = _promoted(x, y)
+        dtype = torch.promote_types(x.dtype, y.dtype)
+        x, y = x.to(dtype), y.to(dtype)
     left = x.transpose(-1, -2) if transpose_x and x.ndim > 1 else x
     right = y.transpose(-1, -2) if transpose_y and y.ndim > 1 else y
     return torch.matmul(left, right)
@@ -41,12 +47,6 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, attn
     elif attn_mask is not None:
         scores = scores + attn_mask
     return torch.softmax(scores, -1) @ value
-
-
-def _promoted(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Both in the wider of their types: an operator set may mix integer and float operands."""
-    dtype = torch.promote_types(x.dtype, y.dtype)
-    return x.to(dtype), y.to(dtype)
 
 
 COMPUTED: Table = {

@@ -21,8 +21,8 @@ from torch import Tensor
 from ..dtypes import DATA_TYPES, DataType
 from ..interpreter import Interpreter
 from ..ops.operator import Tensors, convert
-from ..plan import BlockPlan, Step, run_operator
 from ..program import Variable
+from ..steps import BlockPlan, Step, run_operator
 from . import elementwise, layers, movement, reduction, resize
 from .graph import IR_VERSION, OPSET, CannotLower, Graph, Symbol, onnx_type
 
@@ -96,37 +96,46 @@ class _Lowering:
             self.symbols[variable.name] = Symbol(shape, dtype, _named(self._through_half(variable.name, dtype)))
 
     def _step(self, step: Step) -> None:
-        """Lower one step, or evaluate it when all that it reads is known."""
+        """Lower one step, or evaluate it when all that it reads is known. Raises CannotLower with the operation."""
         operation = step.operation
-        where = f"{operation.type} {operation.name!r}"
         self.graph.prefix = operation.name
-        known = {n for n in operation.reads() if n not in self.symbols or self.symbols[n].value is not None}
-        if not operation.blocks and not operation.type.startswith("random_") and known >= set(operation.reads()):
-            self._evaluate(step)
-            return
-        if operation.type == "shape":
-            found = torch.tensor(self._symbol(step.tensors[0][1]).shape, dtype=torch.int32)
-            self.symbols[operation.name] = self._constant(found, operation.name)
-            return
-        lowering = self._lowering(operation.type)
+        try:
+            if self._is_known(step):
+                self._evaluate(step)
+            elif operation.type == "shape":
+                shape = self._symbol(step.tensors[0][1]).shape
+                self.symbols[operation.name] = self._constant(torch.tensor(shape, dtype=torch.int32), operation.name)
+            else:
+                self._lower(step)
+        except Exception as error:  # a program that contradicts itself is for the interpreter to refuse
+            raise CannotLower(f"{operation.type} {operation.name!r}: {error}") from error
+
+    def _is_known(self, step: Step) -> bool:
+        """Whether the step can be evaluated now: it reads constants only, and is no branch, loop or draw."""
+        operation = step.operation
+        if operation.blocks or operation.type.startswith("random_"):
+            return False
+        return all(n not in self.symbols or self.symbols[n].value is not None for n in operation.reads())
+
+    def _lower(self, step: Step) -> None:
+        """Add the step's nodes, round its results where the interpreter does, and note them by name."""
+        lowering = self._lowering(step.operation.type)
         if lowering is None:
-            raise CannotLower(f"{where}: no ONNX form")
+            raise CannotLower("no ONNX form")
         types = [_static(r.variable) for r in step.results]
         before = len(self.graph.nodes)
-        try:
-            found = lowering(self.graph, **self._arguments(step))
-        except CannotLower as error:
-            raise CannotLower(f"{where}: {error}") from None
+        found = lowering(self.graph, **self._arguments(step))
         names = [found] if isinstance(found, str) else found
         for result, (shape, dtype), name in zip(step.results, types, names, strict=True):
+            mil_name = result.variable.name
             final = self._integers(name, step, dtype)
             if result.through is not None or any(n in self.unrounded for _, n in step.tensors):
-                if result.variable.name in self.passed:
-                    self.unrounded.add(result.variable.name)
+                if mil_name in self.passed:
+                    self.unrounded.add(mil_name)
                 else:
                     final = self._through_half(final, dtype)
-            final = self._rename(final, result.variable.name, before)
-            self.symbols[result.variable.name] = Symbol(shape, dtype, _named(final))
+            final = self._rename(final, mil_name, before)
+            self.symbols[mil_name] = Symbol(shape, dtype, _named(final))
 
     def _lowering(self, type_: str) -> Lowering | None:
         entry = LOWERINGS.get(type_)
@@ -205,6 +214,7 @@ class _Lowering:
         infos = []
         for name in outputs:
             symbol = self.symbols[name]
+            self.graph.prefix = name
             source = self._through_half(symbol.name, symbol.dtype) if name in self.unrounded else symbol.name
             if source != name:
                 self.graph.nodes.append(helper.make_node("Identity", [source], [name]))
