@@ -18,6 +18,7 @@ from .dtypes import BY_CODE, DataType, unpack_bits
 from .errors import PackageError, UnsupportedOperator
 from .program import Binding, Block, Constant, Function, Operation, ValueType, Variable
 
+OPSETS = range(5, 10)
 MAX_BLOCK_DEPTH = 32
 MAX_OPERATIONS = 1_000_000
 MAX_ELEMENTS = 2**31
@@ -41,8 +42,8 @@ def decode_function(name: str, message: Any, open_blob: OpenBlob) -> Function:
 
 def _opset(name: str, text: str) -> int:
     number = text.removeprefix("CoreML")
-    if not text.startswith("CoreML") or not number.isdecimal() or not 5 <= int(number) <= 8:
-        raise PackageError(f"function {name!r} uses operator set {text!r}; known: CoreML5 (iOS15) to CoreML8 (iOS18)")
+    if not text.startswith("CoreML") or not number.isdecimal() or int(number) not in OPSETS:
+        raise PackageError(f"function {name!r} uses operator set {text!r}; known: CoreML5 (iOS15) to CoreML9 (iOS26)")
     return int(number)
 
 

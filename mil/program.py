@@ -97,7 +97,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """An entry point. `opset` is the operator set: 5 is iOS15, 6 iOS16, 7 iOS17, 8 iOS18 and iOS26."""
+    """An entry point. `opset` is the operator set: 5 is iOS15, 6 iOS16, 7 iOS17, 8 iOS18, 9 iOS26."""
 
     name: str
     opset: int

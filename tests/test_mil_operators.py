@@ -11,7 +11,7 @@ from fuseport.mil.ops import FUNCTIONS, GROUPS, operator
 
 logging.getLogger("coremltools").setLevel(logging.ERROR)
 
-OPSETS = (5, 6, 7, 8)
+OPSETS = (5, 6, 7, 8, 9)
 NOT_IN_FILES = {"const", "_const_symbolic", "conv_quantized"}
 """`const` is data, `_const_symbolic` an intermediate of the converter, `conv_quantized` of neural networks only."""
 BLOCKS = {"_true_fn", "_false_fn", "_cond", "_body", "_existing_blocks"}
