@@ -99,7 +99,7 @@ def implied_count(model: SwagViT, gflops: float) -> int:
     def distance(count: int) -> float:
         return abs(seed_cost(model, (count,) * layers).gflops - gflops)
 
-    return min(range(1, model.shape.tokens + 1), key=distance)
+    return min(range(1, _most(model) + 1), key=distance)
 
 
 # ---- the network ----------------------------------------------------------------------------------------------------
@@ -217,7 +217,7 @@ def _input_dependent(model: SwagViT, counted: tuple[int, ...]) -> SeedCost:
     if isinstance(method, ACT) and method.group_k is not None:
         raise ValueError("the seed's count is not known for grouped keys; leave group_k out")
     what = "groups of queries" if isinstance(method, ACT) else "tokens kept"
-    most = model.shape.tokens
+    most = _most(model)
     stated = counted or (most,) * len(method.layers)
     if len(stated) != len(method.layers) or not all(1 <= count <= most for count in stated):
         raise ValueError(
@@ -229,6 +229,12 @@ def _input_dependent(model: SwagViT, counted: tuple[int, ...]) -> SeedCost:
     counts = dict(zip(method.layers, stated, strict=True))
     layers = _act(model, counts) if isinstance(method, ACT) else _ats(model, counts)
     return SeedCost(_frame(model, layers[-1].tokens_out), layers, stated, statement)
+
+
+def _most(model: SwagViT) -> int:
+    """The most groups, or tokens kept, that there can be."""
+    method = model.reduction
+    return method.token_bound if isinstance(method, ATS) else model.shape.tokens
 
 
 def _act(model: SwagViT, groups: dict[int, int]) -> tuple[LayerCost, ...]:

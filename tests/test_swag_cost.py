@@ -92,6 +92,12 @@ def test_input_dependent_costs_say_so_and_grow_with_what_is_counted() -> None:
         assert half.counted == (512,) * layers
 
 
+def test_a_token_bound_is_the_most_that_ats_can_keep() -> None:
+    cost = seed_cost(tiny("ats", layers=(1,), token_bound=20))
+    assert cost.counted == (20,)
+    assert cost.layers[-1].tokens_out == 20
+
+
 def test_counts_come_from_running_the_model_on_a_picture() -> None:
     counts = choice_counts(golden_model("ats_multi_drop"), pictures("ats_multi_drop"))
     assert counts == tuple(CASES["ats_multi_drop"]["layers"][i]["tokens"] for i in (1, 2, 3))

@@ -82,9 +82,8 @@ class ACT(Reduction[Tensor]):
         """The label of a query is 1 + the number of the first query in its bucket, (n, H, S)."""
         if index not in self.layers:
             return None
-        size = state.shape[-1]
-        number = torch.arange(1, size + 1, dtype=torch.float32, device=state.device)
-        beyond = torch.full_like(number, size + 1)
+        number = torch.arange(1, state.shape[-1] + 1, device=state.device)
+        beyond = torch.full_like(number, state.shape[-1] + 1)
         return torch.where(state, number, beyond).amin(-1).to(torch.int32)
 
 

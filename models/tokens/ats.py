@@ -133,9 +133,8 @@ class Sample(Decision):
         lowest = (height + beyond).amin(-1, keepdim=True)
         highest = (height - beyond).amax(-1, keepdim=True)
         height = (height - lowest) / (highest - lowest).clamp(min=1e-30)
-        first = torch.where(torch.logical_and(height > 0, live > 0), height, torch.ones_like(height)).amin(
-            -1, keepdim=True
-        )
+        rising = torch.logical_and(height > 0, live > 0)
+        first = torch.where(rising, height, torch.ones_like(height)).amin(-1, keepdim=True)
         steps = torch.arange(self.heights, dtype=height.dtype, device=height.device) / max(self.heights - 1, 1)
         readings = first + steps * (1 - first)
         return torch.logical_and(_nearest(readings, height + beyond, before.sum(-1)), live > 0)
@@ -165,9 +164,8 @@ def _weights(q: Tensor, k: Tensor, mask: Tensor) -> Tensor:
     logits = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1) + (1 - live) * HIDDEN
     weights = (logits - logits.amax(-1, keepdim=True)).exp() * live
     count = mask.sum(-1)[:, None, None, None]
-    smoothing = live * (
-        torch.full_like(count, EPS) / count
-    )  # coremltools 9 adds 1e-4 to the divisor of scalar / tensor
+    # tensor / tensor, since coremltools 9 adds 1e-4 to the divisor of scalar / tensor
+    smoothing = live * (torch.full_like(count, EPS) / count)
     return (weights + smoothing) / (weights.sum(-1, keepdim=True) + EPS)
 
 

@@ -48,6 +48,7 @@ class SMYRF(Reduction[Tensor]):
         self.seed = seed
         self.rounds = options.whole("rounds", rounds, 1, 1024)
         self.cluster = _checked_cluster(cluster, rounds, shape)
+        self.chunks = ChunkNumbers(self.cluster, shape.heads)
         draws = torch.Generator(device="cpu").manual_seed(seed)
         self.order = nn.ModuleDict(
             {
@@ -93,13 +94,7 @@ class SMYRF(Reduction[Tensor]):
 
     def choices(self, index: int, state: Tensor) -> Tensor | None:
         """The label of a query is 1 + the number of its chunk, (n, R * H, S)."""
-        if index not in self.layers:
-            return None
-        rounds, rows, size = state.shape
-        start = torch.arange(rounds * rows, dtype=torch.float32, device=state.device).reshape(rounds, rows, 1) * size
-        chunk = torch.floor((state.to(torch.float32) + start) / self.cluster)
-        labels = (chunk + 1).to(torch.int32).reshape(rounds, -1, self.shape.heads, size)
-        return labels.transpose(0, 1).reshape(-1, rounds * self.shape.heads, size)
+        return self.chunks(state) if index in self.layers else None
 
 
 class SortedOrder(Decision):
@@ -121,6 +116,22 @@ class SortedOrder(Decision):
 
     def _order(self, lifted: Tensor) -> Tensor:
         return ascending((lifted @ back(self.alpha, lifted)).permute(2, 0, 1))
+
+
+class ChunkNumbers(Decision):
+    """Places (R, n*H, N) in the sorted rows to 1 + the number of the chunk that each lies in, int32 (n, R * H, N)."""
+
+    def __init__(self, cluster: int, heads: int) -> None:
+        super().__init__()
+        self.cluster = cluster
+        self.heads = heads
+
+    def forward(self, place: Tensor) -> Tensor:
+        rounds, rows, size = place.shape
+        start = torch.arange(rounds * rows, dtype=torch.float32, device=place.device).reshape(rounds, rows, 1) * size
+        number = torch.floor((place.to(torch.float32) + start) / self.cluster) + 1
+        labels = number.to(torch.int32).reshape(rounds, -1, self.heads, size)
+        return labels.transpose(0, 1).reshape(-1, rounds * self.heads, size)
 
 
 def _sorted(x: Tensor, order: Tensor) -> Tensor:
