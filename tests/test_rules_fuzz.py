@@ -156,7 +156,7 @@ class AllPlaces(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.convs = nn.ModuleList(nn.Conv2d(WIDTH, WIDTH, 1) for _ in range(6))
+        self.convs = nn.ModuleList(nn.Conv2d(WIDTH, WIDTH, 1) for _ in range(7))
         self.norm, self.last, self.one_group = nn.BatchNorm2d(WIDTH), nn.BatchNorm2d(WIDTH), nn.GroupNorm(1, WIDTH)
         self.kernel = nn.Linear(1, WIDTH, bias=False)
 
@@ -166,7 +166,7 @@ class AllPlaces(nn.Module):
         x = (self.convs[2](x) + self.convs[3](x)).sigmoid()
         x = F.conv2d(x, self.kernel.weight.reshape(WIDTH, 1, 1, 1), groups=WIDTH) * 2
         x = self.convs[4](self.last(x.relu()))
-        return self.convs[5](self.one_group(x.relu()))
+        return self.convs[6](self.convs[5](self.one_group(x.relu())))
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.NAME)
