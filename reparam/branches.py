@@ -4,8 +4,8 @@ W₁∗x + b₁ + W₂∗x + b₂ = (W₁ + W₂)∗x + (b₁ + b₂), once both
 with zeros around it, if the paddings put its tap in the middle. A batch norm, a product with a constant, the identity
 and an average pooling are convolutions too, of one channel per group: diag(s), 1, and 1/k² everywhere.
 
-These are the branches of RepVGG (arXiv 2101.03697, section 3.3), MobileOne (2206.04040) and FastViT (2303.14189). Of a
-sum of many, two are taken at a time, in any order. Nothing is merged that would then cost more multiplications.
+These are the branches of RepVGG (arXiv 2101.03697, section 3.3), MobileOne (2206.04040) and FastViT (2303.14189).
+Nothing is merged that would then cost more multiplications.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import combinations
 from typing import Any
 
 import torch
@@ -63,11 +62,10 @@ class _Branch:
 
 @dataclass(frozen=True)
 class _Plan:
-    """All summands of a sum with their signs, and two of them that become one."""
+    """All summands of a sum with their signs, those that become one, and the layer that they become."""
 
     summands: tuple[tuple[Node, float], ...]
-    layer: _Branch
-    other: _Branch
+    taken: tuple[_Branch, ...]
     merged: _Branch
 
 
@@ -80,11 +78,12 @@ def find(module: GraphModule) -> Iterator[Match]:
         summands: list[tuple[Node, float]] = []
         _gather(root, 1.0, additions, summands)
         branches = [branch for place in range(len(summands)) for branch in _branches(module, summands, place, shared)]
-        if (pair := _first_pair(branches)) is not None:
-            layer, other, merged = pair
-            gone = {branch.node for branch in (layer, other) if branch.node is not branch.source}
-            plan = _Plan(tuple(summands), layer, other, merged)
-            yield Match(tuple(sorted({*additions, *gone})), (root,), module_path(layer.node), plan=plan)
+        taken, merged = _merge_most(branches)
+        if len(taken) > 1:
+            assert merged is not None
+            gone = {branch.node for branch in taken if branch.node is not branch.source}
+            plan = _Plan(tuple(summands), taken, merged)
+            yield Match(tuple(sorted({*additions, *gone})), (root,), module_path(merged.node), plan=plan)
 
 
 # The sum -------------------------------------------------------------------------------------------------------------
@@ -209,18 +208,22 @@ def _spread(value: Any, dims: int) -> tuple[Any, ...]:
     return values if len(values) == dims else values * dims
 
 
-# The pair ------------------------------------------------------------------------------------------------------------
+# Merging -------------------------------------------------------------------------------------------------------------
 
 
-def _first_pair(branches: list[_Branch]) -> tuple[_Branch, _Branch, _Branch] | None:
-    """A layer, another branch of its input, and the layer that is both; None where no two merge at no cost."""
-    for one, other in combinations(branches, 2):
-        layer, other = (one, other) if _is_layer(one.node) and one.node is not one.source else (other, one)
-        if not _is_layer(layer.node) or layer.node is layer.source or layer.place == other.place:
+def _merge_most(branches: list[_Branch]) -> tuple[tuple[_Branch, ...], _Branch | None]:
+    """The first layer that can take in other branches of its input at no cost, with all that it can, and as what."""
+    for layer in branches:
+        if not _is_layer(layer.node) or layer.node is layer.source:
             continue
-        if layer.source is other.source and (merged := _merge(layer, other)) is not None:
-            return layer, other, merged
-    return None
+        taken, merged = (layer,), layer
+        for other in branches:
+            if other.source is layer.source and other.place not in [branch.place for branch in taken]:
+                both = _merge(merged, other)
+                taken, merged = ((*taken, other), both) if both else (taken, merged)
+        if len(taken) > 1:
+            return taken, merged
+    return (), None
 
 
 def _merge(layer: _Branch, other: _Branch) -> _Branch | None:
@@ -278,16 +281,17 @@ def _laid_out(branch: _Branch, whole: _Branch) -> Tensor:
 def rewrite(module: GraphModule, match: Match) -> tuple[Node, ...]:
     plan = match.plan
     assert isinstance(plan, _Plan)
-    total = _layer(module, plan)
+    total = _layer(module, plan.merged)
+    gone = [branch.place for branch in plan.taken]
     for place, (node, sign) in enumerate(plan.summands):
-        if place not in (plan.layer.place, plan.other.place):
+        if place not in gone:
             total = call(module, torch.ops.aten.add.Tensor, (total, node), like=match.outputs[0])
             total.kwargs = {} if sign == 1 else {"alpha": int(sign) if sign == int(sign) else sign}
     return (total,)
 
 
-def _layer(module: GraphModule, plan: _Plan) -> Node:
-    merged, node = plan.merged, plan.layer.node
+def _layer(module: GraphModule, merged: _Branch) -> Node:
+    node = merged.node
     given = arguments(node)
     name = str(given["weight"].meta.get("wanted", given["weight"].target))
     changed: dict[str, Any] = {"weight": put(module, name, merged.kernel, like=given["weight"])}

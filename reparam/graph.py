@@ -167,7 +167,7 @@ def put(module: GraphModule, name: str, value: Tensor, *, like: Node) -> Node:
     _attach(module, free, nn.Parameter(stored, requires_grad=False) if trained else stored)
     node = module.graph.get_attr(free)
     rounded = like.meta.get(PENDING, dtype(like))
-    fake = like.meta["val"].fake_mode.from_tensor(value.detach().to(rounded), static_shapes=True)
+    fake = like.meta["val"].new_empty(value.shape, dtype=rounded)
     node.meta = {"val": fake, PENDING: rounded, "wanted": name}
     return node
 

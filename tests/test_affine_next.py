@@ -154,12 +154,8 @@ class Tied(nn.Module):
 @pytest.mark.parametrize(
     ("module", "shape", "reason"),
     [
-        (nn.Sequential(nn.BatchNorm2d(6), nn.Conv2d(6, 4, 3, padding=1)), PICTURE, "zero padding"),
-        (nn.Sequential(nn.BatchNorm2d(6), nn.Conv2d(6, 4, 3, padding="same")), PICTURE, "zero padding"),
         (nn.Sequential(nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 4, 1)), PICTURE, "relu, which does not commute"),
         (nn.Sequential(nn.BatchNorm2d(6), nn.MaxPool2d(2), nn.Conv2d(6, 4, 1)), PICTURE, "does not commute"),
-        (nn.Sequential(nn.BatchNorm2d(6), nn.ConvTranspose2d(6, 4, 3)), PICTURE, "different numbers of taps"),
-        (nn.Sequential(nn.BatchNorm2d(6), nn.AvgPool2d(3, 2, 1), nn.Conv2d(6, 4, 1)), PICTURE, "does not commute"),
         (nn.Sequential(nn.BatchNorm2d(6), nn.Linear(6, 4)), (2, 6, 5, 6), "not the inputs of"),
         (AlsoRead(), (3, 6), "also read by add"),
         (AsWeight(), (6, 6), "reads it as a weight"),
@@ -171,6 +167,35 @@ def test_what_is_not_exact_is_refused(module: nn.Module, shape: tuple[int, ...],
     assert not result.rewrites
     assert result.after.batch_norms == 1
     assert reason in result.refusals[0].reason
+
+
+@pytest.mark.parametrize(
+    ("layers", "reason"),
+    [
+        ((nn.Conv2d(6, 4, 3, padding=1),), "zero padding"),
+        ((nn.Conv2d(6, 4, 3, padding="same"),), "zero padding"),
+        ((nn.ConvTranspose2d(6, 4, 3),), "different numbers of taps"),
+        ((nn.AvgPool2d(3, 2, 1), nn.Conv2d(6, 4, 1)), "does not commute with a shift"),
+    ],
+)
+def test_where_only_the_shift_is_stopped_the_scale_goes_in(layers: tuple[nn.Module, ...], reason: str) -> None:
+    result = folded(nn.Sequential(nn.BatchNorm2d(6), *layers), torch.randn(PICTURE), rules=RULES)
+    assert result.after.batch_norms == 0
+    assert result.after.operators["add"] == 1
+    assert result.after.nodes == result.before.nodes
+    assert set(result.module.state_dict()) >= {"0.shift"}
+    (refusal,) = result.refusals
+    assert refusal.where == "0"
+    assert refusal.reason.startswith("its scale was folded, t/s is added: ")
+    assert reason in refusal.reason
+
+
+def test_a_shift_far_larger_than_the_scale_is_not_divided_by_it() -> None:
+    module = ready(nn.Sequential(nn.BatchNorm2d(6), nn.Conv2d(6, 4, 3, padding=1)))
+    module.get_parameter("0.weight").data[2] = 1e-6
+    result = fold(capture(module, (torch.randn(PICTURE),)), RULES)
+    assert (result.rewrites, result.after.batch_norms) == ((), 1)
+    assert "zero padding" in result.refusals[0].reason
 
 
 def test_a_scale_that_cannot_move_is_no_refusal() -> None:
