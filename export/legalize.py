@@ -52,13 +52,15 @@ def indexes_beyond_int16(program: ExportedProgram) -> bool:
     return any(isinstance(size, int) and size > 32767 for value in picked for size in value.shape)
 
 
-def module_of(node: Node, program: ExportedProgram) -> str:
-    """The path of the module that a node came from; where no module call is noted, that of the weight it reads."""
-    stack = list((node.meta.get("nn_module_stack") or {}).values())
-    if stack and stack[-1][0]:
-        return stack[-1][0]
+def module_paths(program: ExportedProgram) -> dict[str, str]:
+    """Node name → path of the module it came from; where no module call is noted, that of the weight it reads."""
     owners = {**program.graph_signature.inputs_to_parameters, **program.graph_signature.inputs_to_buffers}
-    return next((owners[read.name].rpartition(".")[0] for read in node.all_input_nodes if read.name in owners), "")
+    paths: dict[str, str] = {}
+    for node in program.graph.nodes:
+        called = [path for path, _ in (node.meta.get("nn_module_stack") or {}).values()][-1:]
+        owning = [owners[read.name].rpartition(".")[0] for read in node.all_input_nodes if read.name in owners]
+        paths[node.name] = next((path for path in [*called, *owning] if path), "")
+    return paths
 
 
 def _packet(node: Node) -> Any:
@@ -68,7 +70,7 @@ def _packet(node: Node) -> Any:
 def _refuse(node: Node, program: ExportedProgram) -> None:
     for packet, keyword in UNREAD:
         if _packet(node) is packet and node.kwargs.get(keyword) not in (None, torch.float32):
-            where = module_of(node, program) or "the model"
+            where = module_paths(program)[node.name] or "the model"
             raise NotConverted(
                 f"coremltools would ignore {keyword}={node.kwargs[keyword]} of {packet} in {where}; leave it out there"
             )

@@ -89,6 +89,10 @@ def _log_softmax(self: Tensor, dim: int, dtype: torch.dtype | None = None) -> An
     return shifted - torch.log(torch.exp(shifted).sum(dim, keepdim=True))
 
 
+def _core_log_softmax(self: Tensor, dim: int, half_to_float: bool) -> Any:
+    return _log_softmax(self, dim)
+
+
 def _var_mean(self: Tensor, dim: Any = None, *, correction: float | None = None, keepdim: bool = False) -> Any:
     steps = 1 if correction is None else correction
     return torch.var(self, dim, correction=steps, keepdim=keepdim), torch.mean(self, dim, keepdim=keepdim)
@@ -99,7 +103,12 @@ def _sum(self: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: torch.d
 
 
 def _group_norm(
-    input: Tensor, num_groups: int, weight: Tensor | None, bias: Tensor | None, eps: float = 1e-5, cudnn: bool = True
+    input: Tensor,
+    num_groups: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+    cudnn_enabled: bool = True,
 ) -> Any:
     """One group needs no reshape to rank 5 and back; and coremltools' reshape fails where the batch is open."""
     batch, channels, *rest = input.shape
@@ -192,6 +201,7 @@ REWRITES: dict[Any, Callable[..., Any]] = {
     aten.softplus.default: _softplus,
     aten.log_sigmoid.default: _log_sigmoid,
     aten.log_softmax.int: _log_softmax,
+    aten._log_softmax.default: _core_log_softmax,
     aten.sum.dim_IntList: _sum,
     aten.group_norm.default: _group_norm,
     aten.var_mean.correction: _var_mean,

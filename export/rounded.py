@@ -7,6 +7,9 @@ the result of each operator rounded and float32 inside an operator, it is what a
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -16,18 +19,12 @@ from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
 from torch.utils._pytree import tree_leaves, tree_map
 
-from ..reparam.proof import Float64
+from ..reparam.proof import run_float64
 
 
 class _RoundedValues(Interpreter):
     def run_node(self, n: Node) -> Any:
         return tree_map(_half, super().run_node(n))
-
-
-class _RoundedWeights(Float64):
-    def fetch_attr(self, target: str) -> Any:
-        value = super().fetch_attr(target)
-        return value.half().double() if isinstance(value, Tensor) and value.is_floating_point() else value
 
 
 def _half(value: Any) -> Any:
@@ -36,16 +33,20 @@ def _half(value: Any) -> Any:
 
 def answers_of_rounded_values(module: GraphModule, batch: Tensor) -> list[NDArray]:
     """All outputs of a folded graph, every value on the way rounded to float16."""
-    return _answers(_RoundedValues(module), batch)
+    runner = _RoundedValues(module)
+    return _answers(lambda picture: tree_leaves(runner.run(picture)), batch)
 
 
 def answers_of_rounded_weights(module: GraphModule, batch: Tensor) -> list[NDArray]:
     """All outputs of a folded graph in float64, on weights and inputs rounded to float16."""
-    return _answers(_RoundedWeights(module), batch.half().double())
+    rounded = copy.deepcopy(module)
+    for tensor in chain(rounded.parameters(), rounded.buffers()):
+        tensor.data = _half(tensor.data)
+    return _answers(lambda picture: run_float64(rounded, (_half(picture),)), batch)
 
 
-def _answers(runner: Interpreter, batch: Tensor) -> list[NDArray]:
+def _answers(run: Callable[[Tensor], Sequence[Tensor]], batch: Tensor) -> list[NDArray]:
     """One sample at a time, joined along the first axis."""
     with torch.no_grad():
-        rows = [tree_leaves(runner.run(batch[i : i + 1])) for i in range(len(batch))]
+        rows = [run(batch[i : i + 1]) for i in range(len(batch))]
     return [np.concatenate([row[k].numpy() for row in rows]) for k in range(len(rows[0]))]

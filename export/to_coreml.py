@@ -82,8 +82,8 @@ def convert(
 ) -> Artifact:
     """Write `program` (float32, captured by torch.export, left as it is) to `target`; say what was written.
 
-    `metadata` goes into the model's description (`mlpackage.FIELDS`). Raises NotConverted
-    where the program cannot become an ML Program, NotWritten where the disk cannot take it; `target` is then as it was.
+    `metadata` goes into the model's description (see `mlpackage.FIELDS`). Raises NotConverted where the program cannot
+    become an ML Program, NotWritten where the disk cannot take it; `target` is then as it was.
     """
     check(request)
     check_batch(program, request)
@@ -253,9 +253,9 @@ def _modules(model: Any, program: ExportedProgram) -> dict[str, str]:
     """Tensor name in the package → path of the module it came from, by the number that each node was given."""
     from coremltools.converters.mil.mil.scope import ScopeSource
 
-    from .legalize import module_of
+    from .legalize import module_paths
 
-    paths = [module_of(node, program) for node in program.graph.nodes]
+    paths = list(module_paths(program).values())
     named: dict[str, str] = {}
     for made in model._mil_program.functions["main"].operations:
         for number in made.scopes.get(ScopeSource.EXIR_DEBUG_HANDLE) or ():

@@ -6,13 +6,13 @@ with `NAME`, `find` and `rewrite`, and one name in `RULES`, the order in which r
 
 from __future__ import annotations
 
-from . import affine_next, conv_bn, residual, stored
+from . import affine_next, affine_previous, branches, conv_bn, no_effect, one_group, residual, serial, stored
 from .capture import CaptureError, capture
 from .cost import Cost, count
 from .driver import FoldError, fold
 from .rewrite import Folded, Match, Refusal, Rewrite
 
-RULES = (stored, conv_bn, residual, affine_next)
+RULES = (no_effect, stored, conv_bn, affine_previous, residual, branches, affine_next, serial, one_group)
 
 __all__ = [
     "RULES",

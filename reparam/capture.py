@@ -38,12 +38,54 @@ def capture(module: nn.Module, inputs: Sequence[Any], *, dynamic_shapes: Any = N
 
 
 def _unguarded(program: torch.export.ExportedProgram) -> GraphModule:
+    """The program's graph, flat, and without checks of the example's shapes and types at run time."""
     captured = program.module()
     assert isinstance(captured, GraphModule)
+    while regions := [node for node in captured.graph.nodes if _region_of(captured, node) is not None]:
+        for node in regions:
+            _inline(captured, node)
     for node in list(captured.graph.nodes):
-        if node.op == "call_module" and node.target == "_guards_fn":  # checks the example's shapes at run time
+        if (node.op == "call_module" and node.target == "_guards_fn") or is_op(node, "_assert_tensor_metadata"):
             captured.graph.erase_node(node)
     return captured
+
+
+def _region_of(captured: GraphModule, node: Node) -> Node | None:
+    """The sub-graph of a block under `torch.no_grad()` or a switched-off autocast, which changes nothing here."""
+    if node.target is torch.ops.higher_order.wrap_with_set_grad_enabled:
+        region = node.args[1]
+    elif node.target is torch.ops.higher_order.wrap_with_autocast and not node.args[2]:
+        region = node.args[4]
+    else:
+        return None
+    assert isinstance(region, Node)
+    return region
+
+
+def _inline(captured: GraphModule, node: Node) -> None:
+    region = _region_of(captured, node)
+    assert region is not None
+    inner = captured.get_submodule(str(region.target))
+    assert isinstance(inner, GraphModule)
+    operands = iter(node.args[node.args.index(region) + 1 :])
+    copies: dict[Node, Any] = {}
+    with captured.graph.inserting_before(node):
+        for part in inner.graph.nodes:
+            if part.op == "placeholder":
+                copies[part] = next(operands)
+            elif part.op != "output":
+                copies[part] = captured.graph.node_copy(part, copies.__getitem__)
+                if part.op == "get_attr":
+                    copies[part].target = f"{region.target}.{part.target}"
+    (results,) = inner.graph.output_node().args
+    assert isinstance(results, (list, tuple))
+    for getitem in list(node.users):
+        result = results[getitem.args[1]]  # pyright: ignore
+        getitem.replace_all_uses_with(copies[result], propagate_meta=False)  # pyright: ignore
+        captured.graph.erase_node(getitem)
+    captured.graph.erase_node(node)
+    if not region.users:
+        captured.graph.erase_node(region)
 
 
 def _why(module: nn.Module, error: Exception) -> str:
@@ -71,8 +113,16 @@ def _functional(module: GraphModule) -> GraphModule:
         mutated = node.args[0]
         for user in [user for user in mutated.users if user > node]:
             user.replace_input_with(mutated, node)
+    _reshape_for_view(module)
     module.recompile()
     return module
+
+
+def _reshape_for_view(module: GraphModule) -> None:
+    """`view` becomes `reshape`, which asks nothing of strides: a rule may take away the copy that made them fit."""
+    if not any(mutates(node) for node in module.graph.nodes):
+        for node in module.graph.find_nodes(op="call_function", target=torch.ops.aten.view.default):
+            node.target = torch.ops.aten.reshape.default
 
 
 def _functional_twin(node: Node) -> Any:
@@ -91,10 +141,17 @@ def _safely_functional(node: Node) -> bool:
         and node.target._schema.name.endswith("_")
         and _functional_twin(node) is not None
         and isinstance(mutated, Node)
-        and mutated.op == "call_function"
-        and not _aliases(mutated)
+        and _is_fresh(mutated)
         and not any(_aliases(user) for user in mutated.users)
     )
+
+
+def _is_fresh(node: Node) -> bool:
+    """A computed value whose memory nobody else reads; an alias of such a value is one, if it is its only reader."""
+    if is_op(node, "alias"):
+        base = node.args[0]
+        return isinstance(base, Node) and len(base.users) == 1 and _is_fresh(base)
+    return node.op == "call_function" and not _aliases(node)
 
 
 def _aliases(node: Node) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -29,7 +29,7 @@ def copy_of(module: GraphModule) -> GraphModule:
     last = next(node for node in reversed(module.graph.nodes) if node.op == "output")
     graph.output(output).meta = dict(last.meta)
     graph._codegen = module.graph._codegen
-    return GraphModule(module, graph)
+    return _graph_module(graph, {target: attribute(module, target) for target in _targets(graph)})
 
 
 def is_op(node: object, *names: str) -> bool:
@@ -93,7 +93,7 @@ def constant(module: GraphModule, node: object) -> Tensor | None:
     """The tensor behind a `get_attr` node, or None for anything else."""
     if not (isinstance(node, Node) and node.op == "get_attr"):
         return None
-    value = _attribute(module, str(node.target))
+    value = attribute(module, str(node.target))
     return value if isinstance(value, Tensor) else None
 
 
@@ -138,6 +138,24 @@ def call(module: GraphModule, target: Any, args: Iterable[Any], *, like: Node) -
     return node
 
 
+def again(module: GraphModule, node: Node, replaced: Mapping[Node, Node] | None = None, **changed: Any) -> Node:
+    """The same call right in front of `node`, with other inputs or arguments; its value keeps its shape.
+
+    Standing where the old call stands, it comes after all that it reads, and before all that reads the old one.
+    """
+    replaced = replaced or {}
+    with module.graph.inserting_before(node):
+        copy = module.graph.node_copy(node, lambda read: replaced.get(read, read))
+    if changed:
+        assert isinstance(node.target, torch._ops.OpOverload)
+        named = [argument.name for argument in node.target._schema.arguments]
+        given = arguments(copy) | changed
+        keyword_only = {argument.name for argument in node.target._schema.arguments if argument.kwarg_only}
+        copy.args = tuple(given[name] for name in named if name not in keyword_only)
+        copy.kwargs = {name: given[name] for name in named if name in keyword_only and name in copy.kwargs}
+    return copy
+
+
 def put(module: GraphModule, name: str, value: Tensor, *, like: Node) -> Node:
     """A new weight that will be called `name`, in float64 until `settle` rounds it to the dtype of `like`.
 
@@ -149,7 +167,7 @@ def put(module: GraphModule, name: str, value: Tensor, *, like: Node) -> Node:
     _attach(module, free, nn.Parameter(stored, requires_grad=False) if trained else stored)
     node = module.graph.get_attr(free)
     rounded = like.meta.get(PENDING, dtype(like))
-    fake = like.meta["val"].fake_mode.from_tensor(value.detach().to(rounded), static_shapes=True)
+    fake = like.meta["val"].new_empty(value.shape, dtype=rounded)
     node.meta = {"val": fake, PENDING: rounded, "wanted": name}
     return node
 
@@ -160,7 +178,7 @@ def _numbered(name: str) -> Iterator[str]:
 
 def _exists(module: nn.Module, name: str) -> bool:
     try:
-        _attribute(module, name)
+        attribute(module, name)
     except AttributeError:
         return False
     return True
@@ -171,24 +189,38 @@ def settle(module: GraphModule) -> GraphModule:
     module.graph.eliminate_dead_code()
     attributes = [node for node in module.graph.nodes if node.op == "get_attr"]
     kept = {str(node.target) for node in attributes if PENDING not in node.meta}
-    root = nn.Module()
+    values: dict[str, Any] = {}
     for node in attributes:
         name = str(node.target)
-        value = _attribute(module, name)
+        value = attribute(module, name)
         if PENDING in node.meta:
             wanted = node.meta.pop("wanted")
             name = wanted if wanted not in kept else name
             kept.add(name)
             rounded = value.detach().to(node.meta.pop(PENDING))
             value = nn.Parameter(rounded, requires_grad=False) if isinstance(value, nn.Parameter) else rounded
-        _attach(root, name, value)
+        values[name] = value
         node.target = name
-    settled = GraphModule(root, module.graph)
+    settled = _graph_module(module.graph, values)
     settled.eval()
     return settled
 
 
-def _attribute(module: nn.Module, name: str) -> Any:
+def _targets(graph: torch.fx.Graph) -> set[str]:
+    return {str(node.target) for node in graph.nodes if node.op in ("get_attr", "call_module")}
+
+
+def _graph_module(graph: torch.fx.Graph, values: Mapping[str, Any]) -> GraphModule:
+    """The graph over these attributes. Handed over here, not to the constructor, which would copy them twice."""
+    module = GraphModule(nn.Module(), torch.fx.Graph())
+    for name, value in values.items():
+        _attach(module, name, value)
+    module.graph = graph
+    return module
+
+
+def attribute(module: nn.Module, name: str) -> Any:
+    """What the dotted name stands for."""
     return functools.reduce(getattr, name.split("."), module)
 
 

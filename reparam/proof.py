@@ -7,43 +7,54 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.fx import GraphModule, Interpreter, Node
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.fx import GraphModule, Node
+from torch.fx.node import map_arg
+from torch.utils._pytree import tree_leaves
+
+from .graph import arguments, attribute, is_op, shape
 
 _REAL = (torch.float16, torch.bfloat16, torch.float32)
 
-
-class Float64(Interpreter):
-    """Interpreter whose weights are read as float64 and whose operators never fall back to a smaller float type."""
-
-    def fetch_attr(self, target: str) -> Any:
-        value = super().fetch_attr(target)
-        return value.detach().double() if isinstance(value, Tensor) and value.is_floating_point() else value
-
-    def call_function(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        args, kwargs = tree_map_only(torch.dtype, _wide, (args, kwargs))
-        return super().call_function(target, args, kwargs)
-
-
-def _wide(kind: torch.dtype) -> torch.dtype:
-    return torch.float64 if kind in _REAL else kind
+_BY_ELEMENT = ("add", "sub", "mul", "div", "relu", "gelu", "sigmoid")
 
 
 def run_float64(module: GraphModule, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """All tensor outputs of the graph, every float computed in float64."""
+    placeholders = [node for node in module.graph.nodes if node.op == "placeholder"]
+    values: dict[Node, Any] = dict(zip(placeholders, map(_double, inputs), strict=True))
+    (output,) = module.graph.find_nodes(op="output")
+    last_reader = {read: node for node in module.graph.nodes for read in node.all_input_nodes}
     with torch.no_grad():
-        result = Float64(module).run(*(_double(value) for value in inputs))
-    return tuple(leaf for leaf in tree_leaves(result) if isinstance(leaf, Tensor))
+        for node in module.graph.nodes:
+            if node.op in ("get_attr", "call_function"):
+                values[node] = _computed(module, node, values)
+                for read in node.all_input_nodes:
+                    if last_reader[read] is node:
+                        del values[read]
+    return tuple(leaf for leaf in tree_leaves(map_arg(output.args, values.__getitem__)) if isinstance(leaf, Tensor))
 
 
 def run_region(module: GraphModule, values: dict[Node, Any], outputs: Sequence[Node]) -> tuple[Tensor, ...]:
     """`outputs` computed in float64 from `values`, which holds every node that the region reads from outside."""
-    interpreter = Float64(module, garbage_collect_values=False)
-    interpreter.env.update(values)
+    values = dict(values)
     with torch.no_grad():
         for node in _region(outputs, values):
-            interpreter.env[node] = interpreter.run_node(node)
-    return tuple(interpreter.env[node] for node in outputs)
+            values[node] = _computed(module, node, values)
+    return tuple(values[node] for node in outputs)
+
+
+def _computed(module: GraphModule, node: Node, values: dict[Node, Any]) -> Any:
+    """The node's value, weights read as float64; no operator falls back to a smaller float type."""
+    if node.op == "get_attr":
+        return _double(attribute(module, str(node.target)))
+    assert callable(node.target)
+    args = map_arg(node.args, values.__getitem__)
+    kwargs = map_arg(node.kwargs, values.__getitem__)
+    return node.target(*map(_wide, args), **{name: _wide(value) for name, value in kwargs.items()})
+
+
+def _wide(argument: Any) -> Any:
+    return torch.float64 if isinstance(argument, torch.dtype) and argument in _REAL else argument
 
 
 def _region(outputs: Sequence[Node], values: Iterable[Node]) -> list[Node]:
@@ -64,18 +75,52 @@ def _region(outputs: Sequence[Node], values: Iterable[Node]) -> list[Node]:
     return order
 
 
-def random_values(nodes: Sequence[Node], seed: int) -> dict[Node, Any]:
-    """Seeded values for the nodes that a region reads: normal floats, integers as traced; open dimensions as traced."""
+def side_enough(calls: Sequence[Node], inputs: Sequence[Node]) -> int | None:
+    """Pixels per side of a picture on which these calls prove as much as on a full one; None where size may matter.
+
+    Convolutions and operators on single elements treat all positions alike: twice the largest kernel shows the middle
+    and every border, at a fraction of the time.
+    """
+    pictures = [node.meta["val"] for node in inputs]
+    if not all(isinstance(value, Tensor) and value.dim() == 4 for value in pictures):
+        return None
+    if len({tuple(map(_traced, value.shape[-2:])) for value in pictures}) != 1:
+        return None
+    calls = [node for node in calls if node.op == "call_function"]
+    if not all(is_op(node, "conv2d") or _treats_positions_alike(node) for node in calls):
+        return None
+    return 3 + 2 * max((_extent(node) for node in calls if is_op(node, "conv2d")), default=1)
+
+
+def _extent(convolution: Node) -> int:
+    """Pixels from the first to the last tap of the kernel, at most."""
+    given = arguments(convolution)
+    return max(given["dilation"]) * max(shape(given["weight"])[2:])
+
+
+def _treats_positions_alike(node: Node) -> bool:
+    weights = [read for read in node.all_input_nodes if read.op == "get_attr"]
+    flat = all(set(shape(weight)[-2:]) <= {1} for weight in weights)
+    return is_op(node, "batch_norm") or (is_op(node, *_BY_ELEMENT) and flat)
+
+
+def random_values(nodes: Sequence[Node], seed: int, *, side: int | None = None) -> dict[Node, Any]:
+    """Seeded values for the nodes that a region reads: normal floats, integers as traced; open dimensions as traced.
+
+    Pictures have at most `side` pixels per side, where it is given.
+    """
     generator = torch.Generator().manual_seed(seed)
-    return {node: _random(node.meta["val"], generator) for node in nodes}
+    return {node: _random(node.meta["val"], generator, side) for node in nodes}
 
 
-def _random(example: Any, generator: torch.Generator) -> Any:
+def _random(example: Any, generator: torch.Generator, side: int | None = None) -> Any:
     if isinstance(example, (list, tuple)):
         return type(example)(_random(part, generator) for part in example)
     if not isinstance(example, Tensor):
         return _traced(example)
     size = [_traced(length) for length in example.shape]
+    if side is not None:
+        size[-2:] = [min(length, side) for length in size[-2:]]
     if example.is_floating_point():
         return torch.randn(size, generator=generator, dtype=torch.float64)
     return torch.zeros(size, dtype=example.dtype)
@@ -99,4 +144,4 @@ def relative_error(before: Sequence[Tensor], after: Sequence[Tensor]) -> float:
 
 
 def _double(value: Any) -> Any:
-    return value.double() if isinstance(value, Tensor) and value.is_floating_point() else value
+    return value.detach().double() if isinstance(value, Tensor) and value.is_floating_point() else value

@@ -16,12 +16,13 @@ class Match:
     """A place where a rule applies.
 
     `nodes` disappear, in the order of the graph; `outputs` are those of them that others read, each to be replaced by
-    one new node.
+    one new node. `plan` is what the rule's `find` has worked out for its `rewrite`.
     """
 
     nodes: tuple[Node, ...]
     outputs: tuple[Node, ...]
     where: str
+    plan: object = None
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class Mixed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.gelu(self.stem(x))
-        x = x + self.point(F.relu(self.depthwise(x)))
+        x = x + self.point(F.leaky_relu(self.depthwise(x), 0.25))  # no dead channel: every weight shows
         tokens = x.flatten(2).transpose(1, 2)
         tokens = tokens + self.attend(self.norm(tokens))
         first, second = self.gate(tokens).chunk(2, -1)

@@ -75,6 +75,7 @@ CASES: dict[str, tuple[Callable[..., Tensor], tuple[Tensor, ...]]] = {
     "celu": (lambda x: F.celu(x, 2.5), (X,)),
     "heaviside": (lambda x: torch.heaviside(x, x.new_tensor(0.5)), (torch.tensor([-1.0, 0.0, 1.0]),)),
     "log_softmax": (lambda x: F.log_softmax(x, 1), (100 * X,)),
+    "log_softmax of the core set": (lambda x: torch.ops.aten._log_softmax.default(x, 1, False), (100 * X,)),
     "sum of booleans": (lambda x: (x > 0).sum(1), (X,)),
     "var_mean": (lambda x: torch.stack(torch.var_mean(x, dim=1)), (X,)),
     "var_mean, correction": (lambda x: torch.stack(torch.var_mean(x, dim=1, correction=2)), (X,)),

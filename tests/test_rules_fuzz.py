@@ -1,0 +1,181 @@
+"""Random graphs through all rules in random order, against the graph as it was; and faults that must be caught."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from types import ModuleType
+
+import pytest
+import torch
+from fuseport.reparam import RULES, Match, capture, fold
+from fuseport.reparam.graph import call
+from graphs import ready
+from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.fx import GraphModule, Node
+from torch.nn import functional as F
+
+WIDTH, SIDE = 4, 6
+
+
+class Constant(nn.Module):
+    """A formula in the value and a stored constant."""
+
+    def __init__(self, formula: Callable[[Tensor, Tensor], Tensor], *shape: int) -> None:
+        super().__init__()
+        self.c, self.formula = nn.Parameter(torch.empty(shape)), formula
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.formula(x, self.c)
+
+
+class Apply(nn.Module):
+    def __init__(self, formula: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.formula = formula
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.formula(x)
+
+
+class OverChannels(nn.Module):
+    """A layer over the last axis, on a map whose channels are brought there and back."""
+
+    def __init__(self, layer: nn.Module, *, flat: bool) -> None:
+        super().__init__()
+        self.layer, self.flat = layer, flat
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.flat:
+            return self.layer(x.flatten(2).transpose(1, 2)).transpose(1, 2).reshape(x.shape)
+        return self.layer(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class Parts(nn.Module):
+    """Only the first channel, or the others, go through a layer."""
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, rest = x.split((1, WIDTH - 1), dim=1)
+        return torch.cat((rest, first * self.scale), dim=1)
+
+
+STEPS: tuple[Callable[[], nn.Module], ...] = (
+    lambda: nn.Conv2d(WIDTH, WIDTH, 3, padding=1),
+    lambda: nn.Conv2d(WIDTH, WIDTH, 3, padding=1, groups=WIDTH, bias=False),
+    lambda: nn.Conv2d(WIDTH, WIDTH, 1, groups=2),
+    lambda: nn.Conv2d(WIDTH, WIDTH, 1, bias=False),
+    lambda: nn.ConvTranspose2d(WIDTH, WIDTH, 3, padding=1),
+    lambda: nn.BatchNorm2d(WIDTH),
+    lambda: nn.BatchNorm2d(WIDTH),
+    lambda: nn.GroupNorm(1, WIDTH),
+    lambda: nn.GroupNorm(2, WIDTH),
+    lambda: nn.ReLU(),
+    lambda: nn.Dropout(),
+    lambda: nn.AvgPool2d(3, 1, 1),
+    lambda: nn.AvgPool2d(3, 1, 1, count_include_pad=False),
+    lambda: nn.MaxPool2d(3, 1, 1),
+    lambda: OverChannels(nn.Linear(WIDTH, WIDTH), flat=True),
+    lambda: OverChannels(nn.LayerNorm(WIDTH), flat=False),
+    lambda: OverChannels(nn.Sequential(nn.LayerNorm(WIDTH), nn.Linear(WIDTH, WIDTH)), flat=False),
+    lambda: Constant(lambda x, c: x * c, WIDTH, 1, 1),
+    lambda: Constant(lambda x, c: c - x, WIDTH, 1, 1),
+    lambda: Constant(lambda x, c: torch.add(x, c, alpha=2), 1, SIDE, 1),
+    lambda: Constant(lambda x, c: x / (c * c + 1), 1),
+    lambda: Apply(lambda x: x * 0.5),
+    lambda: Apply(lambda x: 1 - x),
+    lambda: Apply(lambda x: x * x.mean((2, 3), keepdim=True).sigmoid()),
+    lambda: Apply(lambda x: (x @ x.transpose(2, 3) * 0.25).softmax(-1) @ x),
+    lambda: Apply(lambda x: F.layer_norm(x, x.shape[1:])),
+    lambda: Apply(lambda x: x.flatten(1).unflatten(1, (WIDTH, SIDE, SIDE))),
+    lambda: Parts(3.0),
+)
+JOINS = (torch.add, torch.sub, lambda a, b: torch.add(a, b, alpha=-2), lambda a, b: torch.cat((a, b), 1)[:, 1:-3])
+
+
+class Net(nn.Module):
+    """Each step takes one of the values so far through a layer, or joins two of them."""
+
+    def __init__(self, plan: list[tuple[int, int, int]]) -> None:
+        super().__init__()
+        self.plan = plan
+        self.steps = nn.ModuleList(STEPS[kind]() if kind < len(STEPS) else nn.Identity() for kind, _, _ in plan)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        values = [x]
+        for (kind, one, other), step in zip(self.plan, self.steps, strict=True):
+            first, second = values[-1 - one % len(values)], values[-1 - other % len(values)]
+            values.append(step(first) if kind < len(STEPS) else JOINS[kind - len(STEPS)](first, second))
+        return values[-1], values[len(values) // 2].mean((2, 3))
+
+
+PLANS = st.lists(
+    st.tuples(st.integers(0, len(STEPS) + len(JOINS) - 1), st.integers(0, 2), st.integers(0, 4)), min_size=2, max_size=9
+)
+
+
+@seed(0)
+@settings(max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@given(plan=PLANS, order=st.randoms(use_true_random=False))
+def test_any_graph_through_the_rules_in_any_order(plan: list[tuple[int, int, int]], order: random.Random) -> None:
+    module, x = ready(Net(plan)).double(), torch.randn(2, WIDTH, SIDE, SIDE, dtype=torch.float64)
+    rules = order.sample(RULES, len(RULES))
+    result = fold(capture(module, (x,)), rules)
+    with torch.no_grad():
+        for before, after in zip(module(x), result.module(x), strict=True):
+            assert float((before - after).abs().max()) <= 1e-9 * float(before.abs().max())
+    assert not [refusal for refusal in result.refusals if "proof" in refusal.reason]
+    assert result.after.total_macs <= result.before.total_macs
+    assert result.after.nodes <= result.before.nodes + 2 * result.before.operators.get("group_norm", 0)
+
+
+def _off_by_a_millionth(rule: ModuleType) -> ModuleType:
+    """The rule with a fault seeded: its first output is 1.000001 times what it should be."""
+
+    def find(module: GraphModule) -> Iterator[object]:
+        return rule.find(module)
+
+    def rewrite(module: GraphModule, match: Match) -> tuple[Node, ...]:
+        first, *others = rule.rewrite(module, match)
+        with module.graph.inserting_after(first):
+            wrong = call(module, torch.ops.aten.mul.Tensor, (first, 1.000001), like=match.outputs[0])
+        return (wrong, *others)
+
+    spoiled = ModuleType(rule.NAME)
+    spoiled.NAME, spoiled.find, spoiled.rewrite = rule.NAME, find, rewrite  # pyright: ignore
+    return spoiled
+
+
+class AllPlaces(nn.Module):
+    """A place for each rule."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(nn.Conv2d(WIDTH, WIDTH, 1) for _ in range(7))
+        self.norm, self.last, self.one_group = nn.BatchNorm2d(WIDTH), nn.BatchNorm2d(WIDTH), nn.GroupNorm(1, WIDTH)
+        self.kernel = nn.Linear(1, WIDTH, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.norm(self.convs[0](x)).relu().clone()
+        x = (self.convs[1](x) + x).relu()
+        x = (self.convs[2](x) + self.convs[3](x)).sigmoid()
+        x = F.conv2d(x, self.kernel.weight.reshape(WIDTH, 1, 1, 1), groups=WIDTH) * 2
+        x = self.convs[4](self.last(x.relu()))
+        return self.convs[6](self.convs[5](self.one_group(x.relu())))
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.NAME)
+def test_the_proof_catches_a_fault_in_any_rule(rule: ModuleType) -> None:
+    x = torch.randn(2, WIDTH, SIDE, SIDE)
+    captured = capture(ready(AllPlaces()), (x,))
+    sound = fold(captured, (rule,))
+    result = fold(captured, (_off_by_a_millionth(rule),))
+    assert sound.rewrites
+    assert not result.rewrites
+    assert len([refusal for refusal in result.refusals if "its proof failed" in refusal.reason]) >= 1
+    assert result.after == result.before
