@@ -7,6 +7,7 @@ there before stays.
 
 from __future__ import annotations
 
+import gc
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -94,6 +95,7 @@ def _fill(room: Path, job: Job, loaded: Subject, prepared: Prepared, stages: Sta
     """Convert, check and measure; everything that a run makes lies in `room` afterwards, except its report."""
     identity = export_id(prepared.program, job.request)
     artifacts = [_convert(name, room, job, loaded, prepared, identity, stages) for name in job.formats]
+    gc.collect()  # the converters leave copies of the weights behind, in cycles
     with stages("run the model for comparison"):
         ours = yardstick(loaded, prepared.folded, {artifact.precision for artifact in artifacts})
     results = tuple(_result(artifact, job, loaded, ours, stages) for artifact in artifacts)
