@@ -20,6 +20,7 @@ def test_gather_along_an_axis() -> None:
     indices = torch.tensor([[0, -1], [2, 1]])
     same(gather.gather(X, indices, 1), X.numpy()[:, [[0, 2], [2, 1]]])
     same(gather.gather(X, torch.tensor(1), -1), X[..., 1])
+    assert gather.gather(torch.tensor([5.0, 6.0]), torch.tensor(-1)).tolist() == 6.0
 
 
 def test_gather_with_paired_axes() -> None:
@@ -99,6 +100,12 @@ def test_integers_divide_towards_zero() -> None:
 
 def test_an_index_outside_is_dropped() -> None:
     same(scatter.scatter(torch.zeros(2), torch.tensor([5, 1]), torch.ones(2)), [0, 1])
+
+
+@pytest.mark.parametrize("mode", COMBINE)
+def test_scattering_nothing_changes_nothing(mode: str) -> None:
+    none = torch.zeros(0, 2, dtype=torch.int64)
+    same(scatter.scatter_nd(X, none, torch.zeros(0, 4), mode), X)
 
 
 def test_unknown_mode_is_refused() -> None:

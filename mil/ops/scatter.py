@@ -59,15 +59,15 @@ def scatter_along_axis(
 def _scattered(data: Tensor, places: list[Tensor], updates: Tensor, mode: str) -> Tensor:
     """`data` with row r of `updates` at (places[0][r], places[1][r], …) of its first axes."""
     leading, rest = data.shape[: len(places)], data.shape[len(places) :]
-    rows = data.reshape(prod(leading), -1).clone()
+    rows = data.reshape(prod(leading), prod(rest)).clone()
     flat = torch.zeros_like(places[0])
     valid = torch.ones_like(places[0], dtype=torch.bool)
     for place, n in zip(places, leading, strict=True):
         valid &= (place >= 0) & (place < n)
         flat = flat * n + place
-    new = updates.reshape(len(flat), -1)[valid].to(data.dtype)
+    new = updates.reshape(len(flat), prod(rest))[valid].to(data.dtype)
     _combine(rows, flat[valid], new, mode)
-    return rows.reshape(*leading, *rest)
+    return rows.reshape(data.shape)
 
 
 def _combine(rows: Tensor, index: Tensor, new: Tensor, mode: str) -> None:
