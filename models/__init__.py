@@ -1,8 +1,8 @@
 """The model families, one file each, and the table of their variants.
 
-A family is a module with `VARIANTS`, `is_timm(keys)`, `from_timm(state_dict)` and `is_fused(keys)`. Where another library
-than timm publishes the same weights, it names it in `LAYOUT`; where a checkpoint needs more than other names, it has
-`fitted(state_dict, model)`. A new family is one file and one name in `FAMILIES`.
+A family is a module with `VARIANTS`, `is_timm(keys)`, `from_timm(state_dict)` and `is_fused(keys)`. Where not timm but
+another library publishes the same weights, it is named in `LAYOUT`; where a checkpoint needs more than other names,
+`fitted(state_dict, model)` adapts it. A new family is one file and one name in `FAMILIES`.
 """
 
 from __future__ import annotations

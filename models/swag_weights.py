@@ -50,7 +50,7 @@ def from_torchvision(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def fitted(state_dict: Mapping[str, Tensor], model: SwagViT) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """The state dict with its position embedding resized to the model's grid where the lengths differ, and a note of it.
+    """The state dict with its position embedding resized to the model's grid where the lengths differ, and notes.
 
     Raises CheckpointError if these are the weights of another size, which it names, or have no square grid.
     """

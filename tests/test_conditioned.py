@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from contract import CONTRACT
 from fuseport.models import create
 from fuseport.models.conditioned import drawn_pictures, fill_conditioned_
-from contract import CONTRACT
 from golden_weights import assert_close
 from torch import nn
 

@@ -9,10 +9,10 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from contract import FULL_SIZE
 from fuseport.models import create
 from fuseport.reparam import RULES, FoldError, Match, capture, conv_bn, fold
 from fuseport.reparam.proof import random_values, side_enough
-from contract import FULL_SIZE
 from golden_weights import GOLDEN, image, load_golden_
 from graphs import folded, ready
 from torch import Tensor, nn

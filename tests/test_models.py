@@ -12,9 +12,9 @@ from itertools import chain
 import pytest
 import timm
 import torch
+from contract import CONTRACT, FULL_SIZE, SMALL_FAMILIES, TINY_SWAG, built
 from fuseport.models import FAMILIES, UnknownVariantError, create, find, variants
 from fuseport.models.variant import Claim, Variant, wrong_claims
-from contract import CONTRACT, FULL_SIZE, SMALL_FAMILIES, TINY_SWAG, built
 from golden_weights import GOLDEN, assert_close, golden, image, load_golden_
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
