@@ -1,9 +1,9 @@
 """Choices among tokens: what of an artifact's choice differs from the model's, and whether rounding explains it.
 
 A network that drops, merges or groups tokens can give a label for each of them (0: dropped). A label is decided by
-comparing scores, so a rounding moves it either not at all or altogether: no error bound fits it, and asking for equality
-would blame the artifact for a tie. What explains a flip is a margin smaller than the error, and margins are measured,
-whatever the method: the model is run again with noise as large as the precision's rounding on every value
+comparing scores, so a rounding moves it either not at all or altogether: no error bound fits it, and asking for
+equality would blame the artifact for a tie. What explains a flip is a margin smaller than the error, and margins are
+measured, whatever the method: the model is run again with noise of FACTOR times the precision's rounding on every value
 (*neighbours*). **The rule**, for each output of labels:
 
 1. A label is *settled* where the model in float64, in float32 and all neighbours agree: its margin exceeds the error.
@@ -19,6 +19,7 @@ that is intersection over union (Jaccard).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,14 +43,12 @@ def settled(runs: Sequence[NDArray]) -> NDArray[np.bool_]:
 
 def unexplained(runs: Sequence[NDArray]) -> int:
     """The most labels in which one run differs from all the others where those agree."""
-    return max(
-        int(np.sum(settled([*runs[:i], *runs[i + 1 :]]) & (run != runs[i - 1]))) for i, run in enumerate(runs)
-    )
+    return max(int(np.sum(settled([*runs[:i], *runs[i + 1 :]]) & (run != runs[i - 1]))) for i, run in enumerate(runs))
 
 
 def judge_choices(
     truth: NDArray, reference: NDArray, artifact: NDArray, neighbours: Sequence[NDArray]
-) -> tuple[str, str, float]:
+) -> tuple[Literal["passed", "failed", "not judged"], str, float]:
     """Verdict, reason and overlap of one output of labels; the runs of the model are in float64, float32, and noisy.
 
     Raises a ValueError without neighbours: nothing would be known of the margins.
