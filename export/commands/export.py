@@ -30,7 +30,7 @@ FOLDER = click.Path(path_type=Path, file_okay=True)
     help="Of the Core ML file (float16); ONNX is float32.",
 )
 @click.option("--deployment-target", default="iOS16", metavar="OS", help="Oldest system of the Core ML file (iOS16).")
-@click.option("--opset", type=int, metavar="N", help="ONNX opset (18).")
+@click.option("--opset", type=int, metavar="N", help="ONNX opset (20).")
 @click.option("--no-simplify", is_flag=True, help="Leave onnxsim out.")
 @click.option("--external-data", is_flag=True, help="ONNX weights in a file of their own, also below 2 GB.")
 @click.option("--batch-size", type=int, default=1, metavar="N", help="Pictures per call, fixed in the file (1).")
