@@ -55,7 +55,9 @@ class Browser:
             self._read()
 
     def resize(self, width: int, height: int = 900) -> None:
-        self._ask("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
+        self._ask(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
+        )
 
     def value(self, expression: str) -> Any:
         """What a JavaScript expression says of the page; AssertionError where it fails."""

@@ -1,7 +1,7 @@
 """What a report says, in the pieces that every format can show: texts, figures, tables and charts with their data.
 
-A chart holds data, not drawings: HTML draws it, Markdown writes it as the table that `tables.py` makes of it. Every text
-may come out of a foreign file; whoever writes a format escapes it. Times are milliseconds, shares parts of one.
+A chart holds data, not drawings: HTML draws it, Markdown writes it as the table that `tables.py` makes of it. Every
+text may come out of a foreign file; whoever writes a format escapes it. Times are milliseconds, shares parts of one.
 """
 
 from __future__ import annotations
@@ -104,7 +104,8 @@ class Traces:
 
 @dataclass(frozen=True)
 class Measure:
-    """One way to weigh modules: (path, amount) pairs; a path's components are parted by dots."""
+    """One way to weigh modules: (path, amount) pairs; a path's components are parted by dots. Without a unit only the
+    parts of the whole mean anything."""
 
     name: str
     unit: str
@@ -151,7 +152,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Bars:
-    """Amounts on one axis from zero to `full` (None: the largest); `mark` names the second amount where there is one."""
+    """Amounts on one axis from zero to `full` (None: the largest); `mark` names the second amount, if there is one."""
 
     rows: tuple[Bar, ...]
     mark: str = ""

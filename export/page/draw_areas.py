@@ -27,7 +27,7 @@ def _panel(measure: Measure) -> dict[str, Any]:
     root = tree(measure.amounts)
     return {
         "name": measure.name,
-        "total": f"{short(root.total)} {measure.unit}",
+        "total": f"{short(root.total)} {measure.unit}" if measure.unit else "",
         "layouts": [
             (name, [_area(area, size, root.total, measure.unit) for area in layout(root, *size, TITLE)])
             for name, size in (("wide", WIDE), ("narrow", NARROW))
@@ -37,7 +37,8 @@ def _panel(measure: Measure) -> dict[str, Any]:
 
 def _area(area: Area, size: tuple[float, float], total: float, unit: str) -> dict[str, Any]:
     letters = int((area.width - 8) / LETTER)
-    amount = f"{short(area.amount)} {unit}, {percent(area.amount / total)}"
+    part = percent(area.amount / total)
+    amount = f"{short(area.amount)} {unit}, {part}" if unit else part
     return {
         "x": round(100 * area.x / size[0], 3),
         "y": round(100 * area.y / size[1], 3),
@@ -46,16 +47,16 @@ def _area(area: Area, size: tuple[float, float], total: float, unit: str) -> dic
         "hue": area.group % HUES,
         "leaf": area.leaf,
         "label": _cut(area.label, letters) if area.height >= 14 else "",
-        "note": percent(area.amount / total) if area.leaf and area.height >= 32 and letters >= 6 else "",
+        "note": part if area.leaf and area.height >= 32 and letters >= 6 else "",
         "title": f"{area.path or '(root)'}: {amount}",
     }
 
 
 def _cut(text: str, letters: int) -> str:
-    """The text in so many letters; its end says more than its beginning. Nothing where it would be a stump."""
+    """The text in so many letters; its end says more than its beginning. Nothing where only a stump would be left."""
     if len(text) <= letters:
         return text
-    return f"…{text[len(text) - letters + 1 :]}" if letters >= 4 else ""
+    return f"…{text[len(text) - letters + 1 :]}" if letters >= 8 else ""
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,8 @@ def short(value: float | None) -> str:
         return NONE
     for limit, factor, unit in ((999.5, 1.0, ""), (999.5e3, 1e3, "k"), (999.5e6, 1e6, "M"), (999.5e9, 1e9, "G")):
         if abs(value) < limit:
-            return f"{_three_digits(value / factor) if unit else f'{value:.0f}'} {unit}".strip()
+            whole = not unit and value == int(value)
+            return f"{value:.0f}" if whole else f"{_three_digits(value / factor)} {unit}".strip()
     return f"{_three_digits(value / 1e12)} T"
 
 
@@ -57,7 +58,10 @@ def percent(value: float | None) -> str:
 
 def growth(value: float | None) -> str:
     """A change relative to what was before, with its sign."""
-    return NONE if value is None else f"{value:+.1%}"
+    if value is None:
+        return NONE
+    text = f"{abs(value):.1%}".replace(".0%", "%")
+    return text if text == "0%" else f"{'+' if value > 0 else '−'}{text}"
 
 
 def decimal(value: float | None, digits: int) -> str:
@@ -70,4 +74,5 @@ def many(amount: int, noun: str) -> str:
 
 
 def _three_digits(value: float) -> str:
-    return f"{value:.0f}" if abs(value) >= 99.95 else f"{value:.1f}" if abs(value) >= 9.995 else f"{value:.2f}"
+    decimals = sum(abs(value) < limit for limit in (99.95, 9.995, 0.9995))
+    return f"{value:.{decimals}f}"

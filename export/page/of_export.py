@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import PurePosixPath
 from typing import Any
 
-from .blocks import Bar, Bars, Block, Case, Cell, Fact, Facts, Fold, Measure, Page, Section, Table, Text, Treemap
-from .figures import count, growth, many, megabytes, milliseconds, percent, short
+from .blocks import (
+    Bar,
+    Bars,
+    Block,
+    Cell,
+    Fact,
+    Facts,
+    Fold,
+    Measure,
+    Page,
+    Section,
+    Table,
+    Text,
+    Treemap,
+    tone_of,
+)
+from .figures import count, growth, many, megabytes, milliseconds, short
 from .of_folding import folding
 from .of_latency import latency
 from .of_parity import cases, parity, tightest
-from .blocks import tone_of
 
 SCHEMA = "fuseport.report/1"
 Report = dict[str, Any]
@@ -98,9 +111,12 @@ def _inside(made: Report) -> Iterator[Block]:
     yield Facts(tuple((name.replace("_", " "), _value(value)) for name, value in made["details"].items()))
     by_count = sorted(made["operations"].items(), key=lambda pair: (-pair[1], pair[0]))
     yield Bars(tuple(Bar(name, "", amount, count(amount)) for name, amount in by_count))
-    modules = tuple((Cell(name, code=True), Cell(path or "(root)", code=True)) for name, path in made["modules"].items())
+    modules = tuple(
+        (Cell(name, code=True), Cell(path or "(root)", code=True)) for name, path in made["modules"].items()
+    )
     yield Fold(
-        f"The PyTorch module of each of {many(len(modules), 'value')}", (Table(("value in the file", "module"), (), modules),)
+        f"The PyTorch module of each of {many(len(modules), 'value')}",
+        (Table(("value in the file", "module"), (), modules),),
     )
 
 

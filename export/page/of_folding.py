@@ -17,12 +17,14 @@ def folding(report: dict[str, Any]) -> Section:
     if folded["rewrites"]:
         blocks += [_rules(folded["rewrites"]), Fold(*_rewrites(folded["rewrites"]))]
     if folded["refusals"]:
-        rows = tuple((refusal["rule"], Cell(refusal["where"], code=True), refusal["reason"]) for refusal in folded["refusals"])
+        rows = tuple(
+            (refusal["rule"], Cell(refusal["where"], code=True), refusal["reason"]) for refusal in folded["refusals"]
+        )
         title = f"{many(len(rows), 'place')} where a rule looked as if, but is not exact"
         blocks.append(Fold(title, (Table(("rule", "where", "why it was refused"), (), rows),)))
     lead = (
-        "Each rewrite was run before and after in float64 on random data; the folded model differs from the original by "
-        f"{error(folded['error'])} (relative)."
+        "Each rewrite was run before and after in float64 on random data; the folded model differs from the original "
+        f"by {error(folded['error'])} (relative)."
     )
     return Section("What was folded", lead, tuple(blocks))
 

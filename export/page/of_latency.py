@@ -24,14 +24,16 @@ def latency(report: dict[str, Any]) -> Section:
 
 def _conditions(one: dict[str, Any]) -> str:
     return (
-        f"{one['device']}, {many(one['threads'], 'thread')}, batch {one['batch']}, after {one['warmup']} warm-up calls; "
-        f"timed: {one['timed']}"
+        f"{one['device']}, {many(one['threads'], 'thread')}, batch {one['batch']}, after {one['warmup']} warm-up calls"
+        f"; timed: {one['timed']}"
     )
 
 
 def _spread(name: str, one: dict[str, Any]) -> Spread:
     unsteady = one["spread"] > UNSTEADY
-    detail = f"{one['samples']:,} samples" + (f", unsteady: half of them over {percent(one['spread'])}" if unsteady else "")
+    detail = f"{one['samples']:,} samples" + (
+        f", unsteady: half of them over {percent(one['spread'])}" if unsteady else ""
+    )
     tone = "unsure" if unsteady else "plain"
     return Spread(name, detail, tuple(one["samples_ms"]), one["median_ms"], ("p90", one["p90_ms"]), tone)
 

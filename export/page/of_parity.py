@@ -1,4 +1,4 @@
-"""Does each file compute what the model computes? The section of an export's page, and the same as cases for machines."""
+"""Does each file compute what the model computes? A section of an export's page, and the same as cases for machines."""
 
 from __future__ import annotations
 
@@ -21,16 +21,19 @@ def parity(report: dict[str, Any]) -> Section:
         for file, engine, output in found
     )
     not_run = tuple(
-        Text(f"{file}, {engine}: not checked: {reason}", "unsure") for file, engine, reason in _not_run(report["results"])
+        Text(f"{file}, {engine}: not checked: {reason}", "unsure")
+        for file, engine, reason in _not_run(report["results"])
     )
     folds = (
         Fold("All figures", (Table(("file", "engine", "output", "verdict"), COLUMNS, tuple(_row(*o) for o in found)),)),
-        Fold("The verdicts, with their reasons", (Table(("file", "engine", "output", "verdict", "reason"), (), reasons),)),
+        Fold(
+            "The verdicts, with their reasons", (Table(("file", "engine", "output", "verdict", "reason"), (), reasons),)
+        ),
     )
     fed = next((check["parity"]["inputs"] for check in _ran(report["results"])), "")
     lead = (
-        "The relative error of each output beside what rounding alone would cost. The reference is the original model in "
-        f"float64{f', on {fed}' if fed else ''}."
+        "The relative error of each output beside what rounding alone would cost. The reference is the original model "
+        f"in float64{f', on {fed}' if fed else ''}."
     )
     shown = (bounds,) if bounds.rows else ()
     return Section("Does it compute the same?", lead, (*shown, *not_run, *(folds if found else ())))
@@ -46,7 +49,7 @@ def tightest(results: Sequence[Result]) -> tuple[str, str, str] | None:
     if not known:
         return None
     share, file, output = max(known, key=lambda one: one[0])
-    return f"{share:.0%}", "of the allowed error, at most", f"{output['name']} of {file}"
+    return f"{share:.0%}", "of the allowed error is used", f"most by {output['name']} of {file}"
 
 
 def cases(results: Sequence[Result]) -> Iterator[Case]:

@@ -99,7 +99,7 @@ def _below(path: str, parent: str) -> str:
 
 
 def _fill(amounts: Sequence[float], box: Box) -> Iterator[Box]:
-    """One box per amount, in their order (largest first): rows along the shorter side, each as long as boxes get squarer."""
+    """One box per amount, largest first: rows along the shorter side, each as long as its boxes get squarer."""
     x, y, width, height = box
     while amounts:
         side = min(width, height)

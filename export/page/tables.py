@@ -60,7 +60,9 @@ def _treemap(chart: Treemap) -> Table:
     """The modules of the first measure, largest first, with what the other measures say of them."""
     amounts = [dict(measure.amounts) for measure in chart.measures]
     totals = [tree(measure.amounts).total or 1.0 for measure in chart.measures]
-    paths = sorted({path for some in amounts for path in some}, key=lambda path: [-some.get(path, 0) for some in amounts])
+    paths = sorted(
+        {path for some in amounts for path in some}, key=lambda path: [-some.get(path, 0) for some in amounts]
+    )
     rows = []
     for path in paths:
         known = [some.get(path, 0) for some in amounts]
