@@ -77,15 +77,15 @@ def _compare_two(
     with one_line_errors():
         entries = [resolve(name, store) for name in (before, after)]
         changes = difference(entries[0].report, entries[1].report)
-    titles = [title_of(entry) for entry in entries]
-    view = {"schema": "fuseport.xcode.difference/1", "before": titles[0], "after": titles[1]} | asdict(changes)
+    first, second = (title_of(entry) for entry in entries)
+    view = {"schema": "fuseport.xcode.difference/1", "before": first, "after": second} | asdict(changes)
     write_reports(view, targets, Path(), "comparison")
     if as_json:
         print_json(view)
         return
     from .xcode_tables import difference_page
 
-    console().print(difference_page(changes, *titles, top))
+    console().print(difference_page(changes, first, second, top))
 
 
 @click.command()

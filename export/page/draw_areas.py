@@ -105,8 +105,8 @@ def _parts(runs: list[_Run], unit: str) -> Iterator[dict[str, Any]]:
 
 
 def _told(run: _Run, *, here: bool) -> str:
-    kinds = dict.fromkeys(step.kind for step in run.steps)
-    shown = ", ".join(list(kinds)[:5]) + (" …" if len(kinds) > 5 else "")
+    kinds = list(dict.fromkeys(step.kind for step in run.steps))
+    shown = ", ".join(kinds[:5]) + (" …" if len(kinds) > 5 else "")
     place = f"operation {run.first + 1}" + (f" to {run.first + len(run.steps)}" if len(run.steps) > 1 else "")
     verb = "run" if here else "could run"
-    return f"{place}: {many(len(run.steps), 'operation')} {verb} here ({shown}); first is {run.steps[0].name}"
+    return f"{place}: {many(len(run.steps), 'operation')} {verb} here ({shown}); first is {next(iter(run.steps)).name}"

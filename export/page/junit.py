@@ -15,7 +15,7 @@ from .blocks import Case, Page
 
 def render(page: Page) -> str:
     """The checks as XML text."""
-    root = Element("testsuites", name=f"fuseport {page.kind}: {page.title}", **_counts(page.cases))
+    root = Element("testsuites", {"name": f"fuseport {page.kind}: {page.title}"} | _counts(page.cases))
     for name, group in groupby(page.cases, key=lambda case: case.suite):
         _suite(root, name, page, tuple(group))
     ElementTree.indent(root)
@@ -23,7 +23,7 @@ def render(page: Page) -> str:
 
 
 def _suite(root: Element, name: str, page: Page, cases: tuple[Case, ...]) -> None:
-    suite = SubElement(root, "testsuite", name=name, **_counts(cases))
+    suite = SubElement(root, "testsuite", {"name": name} | _counts(cases))
     told = (("verdict", page.verdict), ("reason", page.reason), ("about", page.subtitle), ("made by", page.footer))
     _properties(suite, told)
     for case in cases:

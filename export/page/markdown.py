@@ -10,8 +10,8 @@ from .blocks import Block, Cell, Facts, Fold, Page, Table, Text, Tone
 from .tables import table_of
 
 MARKS: dict[Tone, str] = {"good": "✅ ", "bad": "❌ ", "unsure": "⚠️ ", "plain": ""}
-LONG = 12
-"""Rows above which a table is folded."""
+LONG, MOST = 12, 40
+"""Rows above which a table is folded, and those that are written: a comment on GitHub has room for 65,536 characters."""
 
 
 def render(page: Page) -> str:
@@ -36,7 +36,7 @@ def _block(block: Block) -> Iterator[str]:
         yield from (f"- {escape(name)}: {_cell(value)}" for name, value in block.rows)
     elif isinstance(block, Fold):
         yield from _folded(block.title, [line for inner in block.blocks for line in (*_block(inner), "")])
-    elif table := table_of(block):
+    elif table := table_of(block, MOST):
         rows = list(_table(table))
         yield from rows if len(table.rows) <= LONG else _folded(f"{len(table.rows)} rows", rows)
 

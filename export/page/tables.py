@@ -13,20 +13,20 @@ MOST = 1000
 """Rows that a page shows of any table; the rest is in the report's JSON."""
 
 
-def table_of(block: Block) -> Table | None:
-    """The figures of a chart; the table itself, cut to `MOST` rows; None for a block that has none."""
+def table_of(block: Block, most: int = MOST) -> Table | None:
+    """The figures of a chart, or the table itself, cut to `most` rows; None for a block that has none."""
     made = block if isinstance(block, Table) else None
     if make := MAKERS.get(type(block)):
         made = make(block)
-    return _cut(made) if made else None
+    return _cut(made, most) if made else None
 
 
-def _cut(table: Table) -> Table:
-    more = len(table.rows) - MOST
+def _cut(table: Table, most: int) -> Table:
+    more = len(table.rows) - most
     if more <= 0:
         return table
     told = (f"and {more:,} more in the JSON", *[""] * (len(table.rows[0]) - 1))
-    return Table(table.left, table.right, (*table.rows[:MOST], told), table.caption)
+    return Table(table.left, table.right, (*table.rows[:most], told), table.caption)
 
 
 def _bounds(chart: Bounds) -> Table:
