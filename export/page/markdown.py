@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from html import escape as quote
 
 from ...validate.xcode.verdicts import escape
 from .blocks import Block, Cell, Facts, Fold, Page, Table, Text, Tone
@@ -11,7 +12,7 @@ from .tables import table_of
 
 MARKS: dict[Tone, str] = {"good": "✅ ", "bad": "❌ ", "unsure": "⚠️ ", "plain": ""}
 LONG, MOST = 12, 40
-"""Rows above which a table is folded, and those that are written: a comment on GitHub has room for 65,536 characters."""
+"""Rows above which a table is folded, and those that are written: a comment on GitHub holds 65,536 characters."""
 
 
 def render(page: Page) -> str:
@@ -42,7 +43,7 @@ def _block(block: Block) -> Iterator[str]:
 
 
 def _folded(title: str, lines: list[str]) -> Iterator[str]:
-    yield from ("<details>", f"<summary>{escape(title)}</summary>", "", *lines, "", "</details>")
+    yield from ("<details>", f"<summary>{quote(title, quote=False)}</summary>", "", *lines, "", "</details>")
 
 
 def _table(table: Table) -> Iterator[str]:
