@@ -1,7 +1,5 @@
 """The roofline's arithmetic in closed form, and that the best call counts."""
 
-import time
-
 import pytest
 from fuseport.validate.roofline import Roofline, distance, measure_roofline
 
@@ -24,10 +22,25 @@ def test_what_has_no_distance_is_refused(wrong):
 
 
 def test_the_best_call_counts():
-    waits = iter([0.02, 0.02, 0.004] + [0.02] * 100)
+    now = [0]
+
+    def taking(*milliseconds: int):
+        left = iter(milliseconds)
+
+        def call() -> None:
+            now[0] += next(left) * 1_000_000
+
+        return call
+
     found = measure_roofline(
-        lambda: time.sleep(next(waits)), 1e6, lambda: time.sleep(0.002), 4e6, threads=3, method="naps", seconds=0.05
+        taking(1, 1, 20, 4, 20, 20, 20),  # the first two are warm-up
+        8e6,
+        taking(1, 1, 9, 9, 2, 9, 9),
+        4e6,
+        threads=3,
+        method="naps",
+        seconds=0.0,
+        clock=lambda: now[0],
     )
-    assert 0.5 * 1e6 / 0.004 < found.flops_per_s <= 1e6 / 0.004
-    assert 0.2 * 4e6 / 0.002 < found.bytes_per_s <= 4e6 / 0.002
+    assert (found.flops_per_s, found.bytes_per_s) == (8e6 / 0.004, 4e6 / 0.002)
     assert (found.threads, found.method) == (3, "naps")

@@ -12,10 +12,11 @@ counts them as moved, so a `share` above 1 is possible and says so: the working 
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Literal
 
-from .measure import Call, Plan, measure
+from .measure import Call, Clock, Plan, measure
 
 Limit = Literal["compute", "memory"]
 
@@ -48,14 +49,22 @@ class Distance:
 
 
 def measure_roofline(
-    multiply: Call, flops: float, copy: Call, moved: float, *, threads: int, method: str, seconds: float = 3.0
+    multiply: Call,
+    flops: float,
+    copy: Call,
+    moved: float,
+    *,
+    threads: int,
+    method: str,
+    seconds: float = 3.0,
+    clock: Clock = time.perf_counter_ns,
 ) -> Roofline:
     """The roofline from a matrix product of `flops` operations and a copy that reads and writes `moved` bytes together.
 
     The fastest call counts: a bound is what the machine can do, not what it does on average.
     """
     plan = Plan(bound=0.0, warmup=2, min_samples=5, max_seconds=seconds)
-    taken = measure({"multiply": multiply, "copy": copy}, threads=threads, batch=1, plan=plan)
+    taken = measure({"multiply": multiply, "copy": copy}, threads=threads, batch=1, plan=plan, clock=clock)
     return Roofline(
         flops_per_s=flops / taken["multiply"].min_ms * 1e3,
         bytes_per_s=moved / taken["copy"].min_ms * 1e3,
