@@ -94,7 +94,7 @@ def interleaved(calls: tuple[Callable[[], object], ...], repeats: int) -> list[f
 
 
 def command(*words: str) -> None:
-    code = "from fuseport.export.xcode_cli import xcode; xcode(prog_name='fuseport xcode')"
+    code = "from fuseport.export.commands.xcode import command; command(prog_name='fuseport xcode')"
     subprocess.run([sys.executable, "-c", code, *words], check=True, stdout=subprocess.DEVNULL, env=os.environ)
 
 

@@ -16,6 +16,7 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
+from ..reparam import by_module
 from . import FORMATS
 from .artifact import Artifact, export_id
 from .atomic import NotWritten, staging
@@ -116,6 +117,7 @@ def _fill(room: Path, job: Job, loaded: Subject, prepared: Prepared, stages: Sta
         contract=input_contract(loaded),
         request=job.request,
         folded=prepared.folded,
+        modules=by_module(prepared.folded.module),
         results=results,
         latencies=measured,
         stages=tuple(stages.done),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..models.loaded import Weights
-from ..reparam import Folded
+from ..reparam import Folded, ModuleCost
 from ..validate.latency import Latency
 from ..validate.vacuity import Coverage
 from .artifact import Artifact, NotRun
@@ -51,6 +51,8 @@ class ExportReport:
     """What a caller must do to a picture; `inside_the_model` names the steps that the files do themselves."""
     request: Request
     folded: Folded
+    modules: tuple[ModuleCost, ...]
+    """What each module of the folded model costs."""
     results: tuple[Result, ...]
     latencies: dict[str, Latency]
     stages: tuple[Stage, ...]

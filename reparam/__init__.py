@@ -10,6 +10,7 @@ from . import affine_next, affine_previous, branches, conv_bn, no_effect, one_gr
 from .capture import CaptureError, capture
 from .cost import Cost, count
 from .driver import FoldError, fold
+from .module_cost import ModuleCost, by_module
 from .rewrite import Folded, Match, Refusal, Rewrite
 
 RULES = (no_effect, stored, conv_bn, affine_previous, residual, branches, affine_next, serial, one_group)
@@ -21,8 +22,10 @@ __all__ = [
     "FoldError",
     "Folded",
     "Match",
+    "ModuleCost",
     "Refusal",
     "Rewrite",
+    "by_module",
     "capture",
     "count",
     "fold",

@@ -48,7 +48,7 @@ def count(module: GraphModule) -> Cost:
     for node in module.graph.nodes:
         if node.op == "call_function":
             operators[operator_name(node)] += 1
-            for kind, amount in _macs(node):
+            for kind, amount in macs_of(node):
                 macs[kind] += amount
     weights = {id(value): value for value in _weights(module)}.values()
     return Cost(
@@ -65,7 +65,8 @@ def _weights(module: GraphModule) -> list[nn.Parameter]:
     return [value for value in values if isinstance(value, nn.Parameter)]
 
 
-def _macs(node: Node) -> list[tuple[str, int]]:
+def macs_of(node: Node) -> list[tuple[str, int]]:
+    """(kind, multiply-accumulates) of one operator call; empty for one that does none."""
     if is_op(node, *_CONVOLUTIONS, *_TRANSPOSED):
         return [("conv", _convolution(node))]
     if is_op(node, "linear"):

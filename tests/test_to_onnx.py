@@ -88,6 +88,14 @@ def test_the_artifact_says_what_lies_on_the_disk(made: Artifact) -> None:
     assert set(artifact.versions) == {"torch", "onnx", "onnxruntime", "onnxscript", "onnxsim"}
 
 
+def test_gelu_is_one_node(tmp_path: Path) -> None:
+    """The reason for the default opset."""
+    module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.GELU())
+    artifact = convert(tmp_path, program=captured(module, torch.randn(1, 3, 8, 8)))
+    assert artifact.operations == {"Conv": 1, "Gelu": 1}
+    assert_computes(artifact, module, torch.randn(1, 3, 8, 8))
+
+
 def test_several_inputs_and_outputs(tmp_path: Path) -> None:
     inputs = (torch.randn(1, 3, 8, 8), torch.randn(1, 5))
     program = captured(TwoInTwoOut(), *inputs)
@@ -105,13 +113,20 @@ def test_an_open_batch_is_named_and_works(tmp_path: Path) -> None:
         assert_computes(artifact, Net(), torch.randn(batch, 3, 8, 8))
 
 
+FORMATS_SINCE = {18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11}
+"""The ONNX release that brought an opset, by the version of the file format (IR) that it brought along."""
+
+
 @pytest.mark.parametrize(
-    "opset", [opset if opset in (20, 23) else pytest.param(opset, marks=pytest.mark.slow) for opset in to_onnx.OPSETS]
+    "opset",
+    [opset if opset in (18, 20, 23) else pytest.param(opset, marks=pytest.mark.slow) for opset in to_onnx.OPSETS],
 )
 def test_every_supported_opset(tmp_path: Path, opset: int) -> None:
     artifact = convert(tmp_path, Request(opset=opset))
-    (imported,) = onnx.load(artifact.path).opset_import
+    model = onnx.load(artifact.path)
+    (imported,) = model.opset_import
     assert (imported.domain, imported.version) == ("", opset)
+    assert model.ir_version == artifact.details["ir_version"] == FORMATS_SINCE[opset]
     assert_computes(artifact, Net(), torch.randn(1, 3, 8, 8))
 
 

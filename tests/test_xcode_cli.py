@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from fuseport.export.xcode_cli import xcode
+from fuseport.export.commands.xcode import command as xcode
 from fuseport.validate.xcode.store import rows
 from xcode_samples import EXPECTED, MAC, PERSONAL, PHONE, export_report, phone
 
@@ -272,7 +272,7 @@ def test_no_heavy_library_is_imported_for_help() -> None:
 
     code = """
 import sys
-from fuseport.export.xcode_cli import xcode
+from fuseport.export.commands.xcode import command as xcode
 try:
     xcode(["import", "--help"])
 except SystemExit:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from click.testing import CliRunner
-from fuseport.export.xcode_cli import xcode
+from fuseport.export.commands.xcode import command as xcode
 from fuseport.validate.xcode import Document, ReportError, find_documents, holds_report, read_report
 from fuseport.validate.xcode.codec import from_dict, to_dict
 from fuseport.validate.xcode.gate import gate

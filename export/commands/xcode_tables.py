@@ -11,10 +11,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..validate.xcode.compare import Cell, Difference
-from ..validate.xcode.gate import FAIL, NOISY, PASS, Verdict
-from ..validate.xcode.report import Report
-from ..validate.xcode.store import Row
+from ...validate.xcode.compare import Cell, Difference
+from ...validate.xcode.gate import FAIL, NOISY, PASS, Verdict
+from ...validate.xcode.report import Report
+from ...validate.xcode.store import Row
 
 STYLES = {PASS: "green", FAIL: "bold red", NOISY: "yellow"}
 UNIT_NAMES = {"ane": "Neural Engine", "gpu": "GPU", "cpu": "CPU"}

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from ..validate.xcode.estimate import Row, by_operation, by_type, method
-from ..validate.xcode.placement import NOT_ALLOWED, NOT_PRESENT, Placement, place
-from ..validate.xcode.published import Beside, beside
-from ..validate.xcode.report import Report
-from ..validate.xcode.stage import Stage, iteration_medians, spread, statistics
-from ..validate.xcode.store import Entry
-from ..validate.xcode.view import modules_of
+from ...validate.xcode.estimate import Row, by_operation, by_type, method
+from ...validate.xcode.placement import NOT_ALLOWED, NOT_PRESENT, Placement, place
+from ...validate.xcode.published import Beside, beside
+from ...validate.xcode.report import Report
+from ...validate.xcode.stage import Stage, iteration_medians, spread, statistics
+from ...validate.xcode.store import Entry
+from ...validate.xcode.view import modules_of
 from .xcode_tables import milliseconds, number, percent, plain_table, title, titled, unit_name
 
 STATISTICS = {"median": 1, "mean": 1, "min": 1, "max": 1, "stdev": 2, "p90": 10, "p95": 20, "p99": 100, "first": 1}

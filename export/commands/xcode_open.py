@@ -14,10 +14,10 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from ..validate.xcode.join import Join
-    from ..validate.xcode.manifest import ExportRecord
-    from ..validate.xcode.report import Report
-    from ..validate.xcode.store import Entry, Row
+    from ...validate.xcode.join import Join
+    from ...validate.xcode.manifest import ExportRecord
+    from ...validate.xcode.report import Report
+    from ...validate.xcode.store import Entry, Row
 
 MAX_LAID_OUT = 200
 PATHS = click.Path(path_type=Path)
@@ -34,9 +34,9 @@ def read_all(
     keep_identifiers: bool,
 ) -> tuple[list[Entry], list[str]]:
     """(an entry per report, one line per file that is none). A file that comes twice counts once."""
-    from ..validate.xcode import ReportError, find_documents, holds_report, read_report
-    from ..validate.xcode.join import find_export
-    from ..validate.xcode.store import Entry
+    from ...validate.xcode import ReportError, find_documents, holds_report, read_report
+    from ...validate.xcode.join import find_export
+    from ...validate.xcode.store import Entry
 
     entries: dict[str, Entry] = {}
     errors = []
@@ -54,7 +54,7 @@ def read_all(
 
 
 def _joined(label: str, find: Callable[[], Join | None]) -> Join | None:
-    from ..validate.xcode import ReportError
+    from ...validate.xcode import ReportError
 
     try:
         return find()
@@ -75,7 +75,7 @@ def _complete(report: Report, said: dict[str, str | None]) -> Report:
 
 def resolve(name: str, store: Path | None) -> Entry:
     """The report of a file that holds one, or of an id in the store."""
-    from ..validate.xcode import ReportError
+    from ...validate.xcode import ReportError
 
     entries = resolve_all(name, store)
     if len(entries) != 1:
@@ -85,8 +85,8 @@ def resolve(name: str, store: Path | None) -> Entry:
 
 def resolve_all(name: str, store: Path | None) -> list[Entry]:
     """The reports of a file, archive or folder, or the one with an id in the store."""
-    from ..validate.xcode import ReportError
-    from ..validate.xcode import store as stores
+    from ...validate.xcode import ReportError
+    from ...validate.xcode import store as stores
 
     if not Path(name).exists():
         return [stores.get(store or stores.default_path(), name)]
@@ -98,8 +98,8 @@ def resolve_all(name: str, store: Path | None) -> list[Entry]:
 
 def base_of(entry: Entry, base: str | None, store: Path | None) -> Entry:
     """The named base, or the newest stored report of the same subject, device and units that ran before this one."""
-    from ..validate.xcode import ReportError
-    from ..validate.xcode import store as stores
+    from ...validate.xcode import ReportError
+    from ...validate.xcode import store as stores
 
     if base is not None:
         return resolve(base, store)
@@ -129,9 +129,9 @@ def title_of(entry: Entry) -> str:
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """Library errors as one line on stderr: exit code 2 for a rule that cannot be understood, else 1."""
-    from ..validate.xcode import ReportError
-    from ..validate.xcode.database import StoreError
-    from ..validate.xcode.rules import RuleError
+    from ...validate.xcode import ReportError
+    from ...validate.xcode.database import StoreError
+    from ...validate.xcode.rules import RuleError
 
     try:
         yield

@@ -17,21 +17,21 @@ from .xcode_judge import compare, gate
 from .xcode_open import JSON, PATHS, QUIET, STORE, console, one_line_errors, print_json, print_table, read_all, resolve
 
 if TYPE_CHECKING:
-    from ..validate.xcode.store import Entry
+    from ...validate.xcode.store import Entry
 
 PAGES = 3
 """More imported reports than this are listed in one table instead of a page each."""
 
 
-@click.group()
-def xcode() -> None:
+@click.group("xcode")
+def command() -> None:
     """Performance reports of Xcode (.mlperf), TFLite and ONNX Runtime: import, compare, gate, redact."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # a terminal that cannot show a sign shows ?, not a traceback
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]
 
 
-@xcode.command("import")
+@command.command("import")
 @click.argument("paths", nargs=-1, required=True, type=PATHS)
 @STORE
 @click.option("--no-store", is_flag=True, help="Print only, keep nothing.")
@@ -69,9 +69,9 @@ def import_reports(
     PATHS are .mlperf bundles, their report.json under any name, zip archives of them, folders, or the output of
     benchmark_model, onnxruntime_perf_test or ONNX Runtime's profiler. If one cannot be read nothing is stored.
     """
-    from ..validate.xcode import store as stores
-    from ..validate.xcode.document import clean
-    from ..validate.xcode.manifest import read_records
+    from ...validate.xcode import store as stores
+    from ...validate.xcode.document import clean
+    from ...validate.xcode.manifest import read_records
 
     with one_line_errors():
         records = read_records(exports)
@@ -95,14 +95,14 @@ def import_reports(
 
 
 def _import_view(entries: Sequence[Entry], new: Sequence[bool], errors: Sequence[str]) -> dict[str, Any]:
-    from ..validate.xcode.view import view
+    from ...validate.xcode.view import view
 
     reports = [view(e.report, e.join, e.notes) | {"new": n} for e, n in zip(entries, new, strict=True)]
     return {"schema": "fuseport.xcode.import/1", "reports": reports, "errors": list(errors)}
 
 
 def _print_entries(entries: Sequence[Entry], by: str, top: int, depth: int | None) -> None:
-    from ..validate.xcode.store import summary
+    from ...validate.xcode.store import summary
     from .xcode_page import report_page
     from .xcode_tables import report_rows
 
@@ -113,7 +113,7 @@ def _print_entries(entries: Sequence[Entry], by: str, top: int, depth: int | Non
         console().print(report_page(entry, by=by, top=top, depth=depth))
 
 
-@xcode.command()
+@command.command()
 @click.argument("report")
 @STORE
 @click.option("--by", type=click.Choice(["module", "type", "operation"]), default="module", show_default=True)
@@ -130,14 +130,14 @@ def show(report: str, store: Path | None, by: str, top: int, depth: int | None, 
         _print_entries([entry], by, top, depth)
 
 
-@xcode.command()
+@command.command()
 @click.argument("source", metavar="IN", type=PATHS)
 @click.argument("target", metavar="OUT", type=PATHS)
 @JSON
 @QUIET
 def redact(source: Path, target: Path, as_json: bool, quiet: bool) -> None:
     """Copy the reports in IN to OUT without what names a person, a device or a home folder."""
-    from ..validate.xcode.share import write_redacted
+    from ...validate.xcode.share import write_redacted
 
     with one_line_errors():
         copies = write_redacted(source, target)
@@ -153,7 +153,7 @@ def redact(source: Path, target: Path, as_json: bool, quiet: bool) -> None:
             click.echo(f"{copy.path}: {copy.changes} texts replaced")
 
 
-@xcode.command("list")
+@command.command("list")
 @STORE
 @click.option("--model", "subject", help="Only this variant or model.")
 @click.option("--device", help="Only this device model.")
@@ -163,7 +163,7 @@ def redact(source: Path, target: Path, as_json: bool, quiet: bool) -> None:
 @JSON
 def list_reports(store: Path | None, subject: str | None, device: str | None, limit: int, as_json: bool) -> None:
     """List the stored reports, the newest run first."""
-    from ..validate.xcode import store as stores
+    from ...validate.xcode import store as stores
 
     with one_line_errors():
         rows = stores.rows(store or stores.default_path(), subject=subject, device=device)
@@ -178,5 +178,5 @@ def list_reports(store: Path | None, subject: str | None, device: str | None, li
         click.echo(f"{len(rows) - len(shown)} more; --limit 0 shows all.")
 
 
-xcode.add_command(compare)
-xcode.add_command(gate)
+command.add_command(compare)
+command.add_command(gate)

@@ -25,7 +25,7 @@ from .xcode_open import (
 )
 
 if TYPE_CHECKING:
-    from ..validate.xcode.gate import Verdict
+    from ...validate.xcode.gate import Verdict
 
 
 @click.command()
@@ -44,8 +44,8 @@ def compare(
     if reports:
         _compare_two(reports[0], reports[1], store, top, as_json)
         return
-    from ..validate.xcode import store as stores
-    from ..validate.xcode.compare import matrix
+    from ...validate.xcode import store as stores
+    from ...validate.xcode.compare import matrix
 
     with one_line_errors():
         cells = matrix(stores.rows(store or stores.default_path(), subject=subject, device=device))
@@ -59,7 +59,7 @@ def compare(
 
 
 def _compare_two(before: str, after: str, store: Path | None, top: int, as_json: bool) -> None:
-    from ..validate.xcode.compare import difference
+    from ...validate.xcode.compare import difference
 
     with one_line_errors():
         entries = [resolve(name, store) for name in (before, after)]
@@ -102,8 +102,8 @@ def gate(
     quiet: bool,
 ) -> None:
     """Judge reports (ids or files) by rules: pass, fail, or too noisy to tell. Exit code 0 only if all pass."""
-    from ..validate.xcode import gate as gates
-    from ..validate.xcode.rules import parse_part, parse_rule
+    from ...validate.xcode import gate as gates
+    from ...validate.xcode.rules import parse_part, parse_rule
 
     with one_line_errors():
         parsed = [parse_rule(rule) for rule in rules]
@@ -130,7 +130,7 @@ def gate(
 def _write_verdicts(
     verdicts: dict[str, list[Verdict]], junit: Path | None, markdown: Path | None, allow_noisy: bool
 ) -> None:
-    from ..validate.xcode import verdicts as writers
+    from ...validate.xcode import verdicts as writers
 
     with one_line_errors():
         if junit:

@@ -1,0 +1,84 @@
+"""The options that choose a model and its weights, the same for every command that takes one."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from ..job import Source
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+FILE = click.Path(path_type=Path)
+
+OPTIONS = (
+    click.option("--checkpoint", type=FILE, metavar="FILE", help="Weights: .pth, .pt or .safetensors."),
+    click.option("--checkpoint-key", metavar="KEY", help="Where in the checkpoint the state dict is; else searched."),
+    click.option(
+        "--pretrained",
+        is_flag=False,
+        flag_value="any",
+        metavar="[official|timm]",
+        help="Download the published weights.",
+    ),
+    click.option("--num-classes", type=int, metavar="N", help="Size of the head; by default the checkpoint's or 1000."),
+    click.option("--in-chans", type=int, default=3, metavar="N", help="Input channels (3)."),
+    click.option(
+        "--model-arg", "model_args", multiple=True, metavar="KEY=VALUE", help="An option of the model itself."
+    ),
+    click.option("--image-size", type=int, metavar="PX", help="Input height and width; by default the variant's."),
+    click.option("--seed", type=int, default=0, metavar="N", help="Seed of conditioned weights and check inputs (0)."),
+)
+"""Everything but the name of the variant, which is an option of some commands and an argument of others."""
+
+
+def model_options(function: Function) -> Function:
+    """Put `OPTIONS` on a command, in their order."""
+    for option in reversed(OPTIONS):
+        function = option(function)
+    return function
+
+
+def source_of(variant: str, options: dict[str, Any]) -> Source:
+    """The options as a Source; click.UsageError for those that contradict each other or say nothing."""
+    from ..job import Source
+
+    if options["pretrained"] and options["checkpoint"]:
+        raise click.UsageError("--checkpoint and --pretrained both name weights; give one of them")
+    require_positive(options, "in_chans", "image_size")
+    return Source(
+        variant=variant,
+        checkpoint=options["checkpoint"],
+        checkpoint_key=options["checkpoint_key"],
+        pretrained=options["pretrained"],
+        num_classes=options["num_classes"],
+        in_chans=options["in_chans"],
+        model_args=dict(map(_model_arg, options["model_args"])),
+        image_size=options["image_size"],
+        seed=options["seed"],
+    )
+
+
+def require_positive(options: dict[str, Any], *names: str) -> None:
+    """click.UsageError for the first of these options that is below 1."""
+    for name in names:
+        if options[name] is not None and options[name] < 1:
+            raise click.UsageError(f"--{name.replace('_', '-')} must be at least 1, got {options[name]}")
+
+
+def _model_arg(text: str) -> tuple[str, Any]:
+    """KEY=VALUE with the value as Python would read it: a switch, a number, or else text."""
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        raise click.UsageError(f"--model-arg takes KEY=VALUE, got {text!r}")
+    if value.lower() in ("true", "false"):
+        return key, value.lower() == "true"
+    for number in (int, float):
+        with contextlib.suppress(ValueError):
+            return key, number(value)
+    return key, value
