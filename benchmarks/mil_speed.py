@@ -164,10 +164,8 @@ def show(name: str, found: dict[str, Any]) -> None:
     for key, ratio in found["ratio_to_eager"].items():
         minima = found["ratio_of_minima"][key]
         print(f"  {key:22s} {found['milliseconds'][key]:8.1f} ms  {ratio:.2f} x eager ({minima:.2f} of the minima)")
-    bound = found["bound"]
-    print(
-        f"  bound at {found['gflops']:.0f} GFLOPS {bound['milliseconds']:13.1f} ms  {bound['ratio_to_fastest_eager']:.2f} x"
-    )
+    limit, ratio = found["bound"]["milliseconds"], found["bound"]["ratio_to_fastest_eager"]
+    print(f"  bound at {found['gflops']:.0f} GFLOPS {limit:13.1f} ms  {ratio:.2f} x the fastest eager")
 
 
 def main() -> None:
