@@ -64,7 +64,7 @@ def largest_activation(module: nn.Module, x: torch.Tensor) -> float:
     def watch(_module: nn.Module, _inputs: object, output: object) -> None:
         nonlocal largest
         largest = max(
-            largest, *(float(tensor.abs().max()) for tensor in tree_leaves(output) if torch.is_tensor(tensor))
+            largest, *(float(tensor.double().abs().max()) for tensor in tree_leaves(output) if torch.is_tensor(tensor))
         )
 
     hooks = [child.register_forward_hook(watch) for child in module.modules()]
