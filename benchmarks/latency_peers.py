@@ -8,8 +8,8 @@ The routes, from one module with one set of conditioned weights:
 
     python benchmarks/latency_peers.py --rounds 200 --json benchmarks/latency_peers.json
 
-Each round runs every session once, in an order that turns; sessions have ONNX Runtime's default optimisations. The ratio
-is the median over rounds of ours / the other, which drift and load of the machine leave alone. Beside it stands each
+Each round runs every session once, in an order that turns; sessions have ONNX Runtime's default optimisations. The
+ratio is the median over rounds of ours / the other, which drift of the machine leaves alone. Beside it stands each
 file's largest error against the unfolded module in float64, over the root mean square of its output.
 """
 

@@ -25,7 +25,12 @@ def find(module: GraphModule) -> Iterator[Match]:
         stored = constant(module, matrix)
         if stored is None or stored.dim() != 2 or str(matrix.target) in shared:
             continue
-        if isinstance(value, Node) and value.op != "get_attr" and len(shape(value)) > 1 and dtype(value) == dtype(matrix):
+        if (
+            isinstance(value, Node)
+            and value.op != "get_attr"
+            and len(shape(value)) > 1
+            and dtype(value) == dtype(matrix)
+        ):
             yield Match((node,), (node,), module_path(node))
 
 
