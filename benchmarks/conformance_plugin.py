@@ -98,8 +98,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     chosen = {item for item in kept if item.nodeid not in passed}
     config.hook.pytest_deselected(items=[i for i in items if i not in chosen])
     items[:] = [i for i in items if i in chosen]
+    _keep_out_of_collections()
+
+
+def _keep_out_of_collections() -> None:
+    """coremltools collects garbage after each conversion: spare it what stays (the imports alone cost 0.2 s each time)."""
     gc.collect()
-    gc.freeze()  # coremltools collects garbage after each conversion: spare it what the imports made (0.2 s each time)
+    gc.freeze()
 
 
 def _sample(items: list[pytest.Item], wanted: float) -> list[pytest.Item]:
@@ -135,6 +140,8 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item) -> None:
+    if len(RECORDS) % 100 == 0:
+        _keep_out_of_collections()
     journal = item.config.getoption("--conformance-journal")
     if journal and item.nodeid in RECORDS:
         with Path(journal).open("a") as file:
