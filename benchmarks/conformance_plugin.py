@@ -102,7 +102,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _keep_out_of_collections() -> None:
-    """coremltools collects garbage after each conversion: spare it what stays (the imports alone cost 0.2 s each time)."""
+    """Spare coremltools, which collects garbage after each conversion, what stays: the imports cost 0.2 s each time."""
     gc.collect()
     gc.freeze()
 
