@@ -17,8 +17,9 @@ def test_the_saved_files_cost_what_the_model_costs(tmp_path: Path):
     model = cost(given("shvit_tiny", source))
     onnx = cost(given(str(tmp_path / "shvit_tiny.onnx"), source))
     package = cost(given(str(tmp_path / "shvit_tiny.mlpackage"), source))
-    assert onnx.total.macs == package.total.macs
-    assert 0.999 * model.total.macs <= onnx.total.macs <= model.total.macs, "folding merges a layer or two"
+    assert package.total.macs == model.total.macs > 0
+    single = 16  # the last stage has one token: onnxsim takes out its softmax, and the product of 16 before it
+    assert onnx.total.macs == model.total.macs - single
     assert package.total.weight_bytes < 0.6 * onnx.total.weight_bytes, "float16 and float32"
     assert {layer.module for layer in package.layers if layer.macs} & {layer.module for layer in model.layers}
     (tmp_path / "shvit_tiny.report.json").unlink()
