@@ -74,7 +74,8 @@ def test_findings_name_the_module_they_came_from(tmp_path: Path) -> None:
     package = scores(tmp_path, export_id="f00d")
     artifact = {"path": "scores.mlpackage", "export_id": "f00d", "modules": {"scores": "blocks.0.attn"}}
     beside = tmp_path / "net.report.json"
-    beside.write_text(json.dumps({"results": [{"artifact": artifact}]}))
+    onnx = {**artifact, "path": "scores.onnx", "format": "onnx", "modules": {"scores": "of another file"}}
+    beside.write_text(json.dumps({"results": [{"artifact": onnx}, {"artifact": artifact}]}))
     waiver = Waiver(SCORES, "measured", where="blocks.*.attn")
     first, second = (one for one in lint([package], waivers=(waiver,)).findings if one.rule == SCORES)
     assert (first.module, first.name, first.waived) == ("blocks.0.attn", "scores", "measured")
