@@ -34,10 +34,10 @@ class Yardstick:
     """(precision, what is rounded to it) → the folded model's answers. Float32 has none: its cost is the floor."""
 
 
-def yardstick(subject: Subject, folded: Folded, precisions: set[str]) -> Yardstick:
-    """Run the model in the ways that the files' precisions call for."""
+def yardstick(subject: Subject, folded: Folded | None, precisions: set[str]) -> Yardstick:
+    """Run the model in the ways that the files' precisions call for; `folded` is needed for the cost of float16."""
     costs: dict[tuple[str, Rounds], Values] = {}
-    if "float16" in precisions:
+    if "float16" in precisions and folded is not None:
         batch = network_input(subject)
         names = subject.output_names
         costs["float16", "all values"] = dict(zip(names, answers_of_rounded_values(folded.module, batch), strict=True))

@@ -1,5 +1,6 @@
 """Fixtures that several test files share."""
 
+from exported import exported
 from tiny import tiny
 
-__all__ = ["tiny"]
+__all__ = ["exported", "tiny"]

@@ -23,7 +23,7 @@ MAY_IMPORT = {
 
 LIBRARY_HOMES = {
     "coremltools": ("export/to_coreml.py", "mil/"),
-    "onnx": ("export/to_onnx.py", "mil/"),
+    "onnx": ("export/to_onnx.py", "export/opened.py", "mil/"),
     "onnx_ir": ("export/to_onnx.py", "mil/"),
     "onnxruntime": ("export/to_onnx.py", "mil/"),
     "onnxscript": ("export/to_onnx.py",),

@@ -83,7 +83,7 @@ def predict(runner: Runner, inputs: Mapping[str, NDArray], *, batch: int | None 
 
 def compare(
     truth: Outputs,
-    reference: Outputs,
+    reference: Outputs | None,
     artifact: Outputs,
     *,
     precision: str = "float32",
@@ -91,7 +91,7 @@ def compare(
     tolerance: Tolerance | None = None,
     inputs: str = "",
 ) -> Parity:
-    """The artifact's outputs beside the model's: `truth` in float64, `reference` in float32.
+    """The artifact's outputs beside the model's: `truth` in float64, `reference` in float32 (None: nobody ran it).
 
     Outputs are matched by name. `precision` is the artifact's; `precision_cost` holds the outputs of the model rounded
     to that precision (where it is missing, a wide default bound is used, and said); `tolerance` replaces the measured
@@ -102,7 +102,12 @@ def compare(
     _check_model_runs(truth, reference, precision_cost)
     judge_by = partial(judge, precision=precision, tolerance=tolerance)
     outputs = [
-        _output(name, Runs(values, reference[name], artifact[name], (precision_cost or {}).get(name)), truth, judge_by)
+        _output(
+            name,
+            Runs(values, (reference or {}).get(name), artifact[name], (precision_cost or {}).get(name)),
+            truth,
+            judge_by,
+        )
         if name in artifact
         else OutputParity(name, values.shape, "failed", f"the artifact lacks this output; it has {_names(artifact)}")
         for name, values in truth.items()
@@ -116,7 +121,7 @@ def compare(
     return Parity(*_overall(outputs), tuple(outputs), precision, count, inputs)
 
 
-def _check_model_runs(truth: Outputs, reference: Outputs, cost: Outputs | None) -> None:
+def _check_model_runs(truth: Outputs, reference: Outputs | None, cost: Outputs | None) -> None:
     if not truth:
         raise ValueError("nothing to compare: the model has no outputs")
     for run, outputs in (("reference", reference), ("precision_cost", cost)):
