@@ -95,7 +95,7 @@ def test_a_wrong_preprocessing_is_found_and_named(
 ) -> None:
     export_to(tmp_path, fault, image_input=pixels)
     for name in ("shvit_tiny.onnx", "shvit_tiny.mlpackage"):
-        report = recheck(asked(copied(tmp_path, name, tmp_path / ".."), against="shvit_tiny", source=TINY))
+        report = recheck(asked(tmp_path / name, against="shvit_tiny", source=TINY))
         assert report.outcome == "failed"
         ((finding,),) = (result.findings for result in report.results)
         assert (finding.stage, told in finding.what) == ("preprocessing", True), finding
@@ -158,7 +158,8 @@ def test_a_checkpoint_must_be_the_one_of_the_report(exported: Path, tmp_path: Pa
     ours = tmp_path / "shvit_tiny.onnx"
     assert recheck(asked(ours)).outcome == "passed"
     assert recheck(asked(ours, against=str(tmp_path / "mine.pth"))).outcome == "passed"
-    other = copied(exported, "shvit_tiny.onnx", tmp_path / "..")
+    (tmp_path / "alone").mkdir()
+    other = copied(exported, "shvit_tiny.onnx", tmp_path / "alone")
     assert recheck(asked(other, against=str(tmp_path / "mine.pth"), source=Source("shvit_tiny"))).outcome == "failed"
     with pytest.raises(NoReference, match=r"is a checkpoint: say of which model with --variant"):
         recheck(asked(other, against=str(tmp_path / "mine.pth")))
