@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,9 +42,9 @@ def spoilt(made: loaded.Loaded, fault: Fault) -> loaded.Loaded:
 
 
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with shvit_tiny.onnx, .mlpackage and .report.json, to be read only."""
-    yield export_to(tmp_path_factory.mktemp("exported"))
+    return export_to(tmp_path_factory.mktemp("exported"))
 
 
 def first_conv(module: nn.Module) -> nn.Conv2d:
