@@ -37,7 +37,9 @@ def input_contract(subject: Subject) -> dict[str, object]:
 def _preprocessing(subject: Subject) -> str:
     """The contract with the caller, in a line."""
     how = subject.preprocessing
-    crop = f"resize the shorter side to {how.resize} px ({how.interpolation}), crop the centre {how.size}×{how.size}"
+    height, width = how.sides
+    to = f"to {how.resize}×{int(how.resize / height * width)}" if how.squash else f"the shorter side to {how.resize}"
+    crop = f"resize {to} px ({how.interpolation}), crop the centre {height}×{width}"
     if subject.image_input is not None:
         return f"{crop}; {how.colour} picture of 0..255 (normalisation is inside the model)"
     return f"{crop}; {how.colour} scaled to 0..1, minus mean {list(how.mean)}, over std {list(how.std)}"

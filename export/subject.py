@@ -77,10 +77,12 @@ def subject(job: Job, progress: Progress | None = None) -> Subject:
         progress=progress,
         num_classes=source.num_classes,
         in_chans=source.in_chans,
+        image_size=source.image_size,
         model_args=source.model_args,
         seed=source.seed,
     )
-    preprocessing = _preprocessing(loaded, source.image_size)
+    preprocessing = loaded.preprocessing
+    assert preprocessing is not None
     image_input = _image_input(job, preprocessing)
     normalised, told = _check_inputs(job, preprocessing)
     feed = _as_pictures(normalised, image_input) if image_input else normalised
@@ -135,14 +137,6 @@ def answers(module: nn.Module, batch: Tensor) -> list[NDArray]:
     return [np.concatenate([row[k].numpy() for row in rows]) for k in range(len(rows[0]))]
 
 
-def _preprocessing(loaded: Loaded, image_size: int | None) -> Preprocessing:
-    """The variant's, at another size if asked for, the margin around the crop kept in proportion."""
-    own = loaded.variant.preprocessing
-    if image_size is None:
-        return own
-    return replace(own, size=image_size, resize=int(own.resize / own.size * image_size))
-
-
 def _image_input(job: Job, preprocessing: Preprocessing) -> ImageInput | None:
     if job.image_input is None:
         return None
@@ -157,7 +151,7 @@ def _check_inputs(job: Job, preprocessing: Preprocessing) -> tuple[NDArray, str]
     if checks.images is not None:
         found, names = load_folder(checks.images, preprocessing, limit=checks.samples)
         return found.numpy(), f"{len(names)} pictures of {checks.images.name}"
-    raw = pictures(checks.samples, preprocessing.size, preprocessing.size, seed=checks.seed, channels=channels)
+    raw = pictures(checks.samples, *preprocessing.sides, seed=checks.seed, channels=channels)
     mean, std = (_per_channel(values, channels) for values in (preprocessing.mean, preprocessing.std))
     told = f"{checks.samples} synthetic pictures with natural statistics, seed {checks.seed}"
     return ((raw - mean) / std).astype(np.float32), told
