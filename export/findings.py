@@ -12,11 +12,14 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.export import ExportedProgram
 
 from ..validate.diagnosis import diagnose
 from ..validate.preparation import explain_preparation
 from .artifact import Artifact, NotRun
 from .check import Check, Yardstick
+from .engines import Rounds
+from .locate import locate
 from .subject import Subject, Values, answers, model_input
 
 SAMPLES = 2
@@ -31,19 +34,26 @@ class Finding:
     what: str
 
 
-def findings(
-    artifact: Artifact,
-    checks: Sequence[Check],
-    runs: Sequence[Values | NotRun],
-    subject: Subject,
-    ours: Yardstick,
+def first_failed(checks: Sequence[Check]) -> int | None:
+    """The place of the first failed check."""
+    verdicts = ["" if isinstance(check.parity, NotRun) else check.parity.verdict for check in checks]
+    return verdicts.index("failed") if "failed" in verdicts else None
+
+
+def findings(made: Values, subject: Subject, ours: Yardstick) -> tuple[Finding, ...]:
+    """What explains the failed outputs `made`, by their looks: a wrong preparation, or what became of the outputs."""
+    prepared = _preprocessing(made, subject, ours)
+    return (Finding("preprocessing", prepared),) if prepared else _outputs(made, ours)
+
+
+def layer(
+    artifact: Artifact, failed: Check, subject: Subject, program: ExportedProgram, feed: Values, rounds: Rounds
 ) -> tuple[Finding, ...]:
-    """What explains the first failed check; nothing where none failed."""
-    for check, made in zip(checks, runs, strict=True):
-        if not isinstance(check.parity, NotRun) and not isinstance(made, NotRun) and check.parity.verdict == "failed":
-            prepared = _preprocessing(made, subject, ours)
-            return (Finding("preprocessing", prepared),) if prepared else _outputs(made, ours)
-    return ()
+    """The layer at which the error of a failed check begins, if one stands out."""
+    assert not isinstance(failed.parity, NotRun)
+    worst = next((output.worst_sample for output in failed.parity.outputs if output.verdict == "failed"), None)
+    located = locate(artifact, subject, program, feed, rounds=rounds, sample=worst or 0)
+    return (Finding("layer", located.reason),) if located.layer is not None else ()
 
 
 def _preprocessing(made: Values, subject: Subject, ours: Yardstick) -> str | None:

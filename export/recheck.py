@@ -7,22 +7,21 @@ is known of the file but what it says itself, so its inputs and outputs are join
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
-from ..reparam import Folded
 from ..validate.parity import compare, predict
 from .against import Against, against
 from .artifact import Artifact, NotRun, TensorSpec, in_one_line
-from .check import Check, Yardstick, tolerance, yardstick
+from .check import Check, Yardstick, run_of, tolerance, yardstick
 from .engines import Engine, engines
-from .findings import Finding, findings
+from .findings import Finding, findings, first_failed, layer
 from .job import Checks, Job, Source
 from .mapping import RANGES, Bridge, bridge, renamed
 from .opened import compressed, open_artifact
-from .program import prepare
+from .program import Prepared, prepare
 from .report import Outcome, outcome_of
 from .request import Request
 from .stages import Stage, Stages
@@ -113,8 +112,15 @@ def _target(path: Path, asked: Asked, stored: Stored | None) -> _Target:
     source = chosen.source
     if source.image_size is None and chosen.recorded is None and (side := _side(artifact)):
         source = replace(source, image_size=side)
-    job = Job(source, (), Request(), asked.checks, image_input="nhwc" if pixels else None)
+    size = _batch(artifact) or 1
+    job = Job(source, (), Request(), asked.checks, image_input="nhwc" if pixels else None, batch_size=size)
     return _Target(artifact, chosen, job)
+
+
+def _batch(artifact: Artifact) -> int | None:
+    """Samples that the file takes at a time; None if any number."""
+    size = artifact.inputs[0].shape[0] if artifact.inputs and artifact.inputs[0].shape else None
+    return size if isinstance(size, int) else None
 
 
 def _side(artifact: Artifact) -> int | None:
@@ -152,34 +158,46 @@ def _group(targets: list[_Target], asked: Asked, stored: Stored | None, stages: 
     if stored is not None:
         loaded = fed(loaded, feed_of(stored, targets[0].artifact, loaded.feed), f"the inputs of {stored.path.name}")
     bridges = [bridge(target.artifact, loaded.feed, asked.input_map, RANGES[asked.input_range]) for target in targets]
-    ours, folded = _yardstick(loaded, job, {target.artifact.precision for target in targets}, stages)
+    model = _model(loaded, job, {target.artifact.precision for target in targets}, stages)
     for target, way in zip(targets, bridges, strict=True):
         with stages(f"check {target.artifact.path.name}"):
-            yield _checked(target, way, loaded, ours, folded, asked)
+            yield _checked(target, way, model, asked)
 
 
-def _yardstick(loaded: Subject, job: Job, precisions: set[str], stages: Stages) -> tuple[Yardstick, Folded | None]:
-    """The model's answers; it is captured and folded only where a lower precision needs its cost."""
-    prepared = prepare(loaded, job, stages) if precisions - {"float32"} else None
+@dataclass(frozen=True)
+class _Model:
+    """The model, what it answers, and its folded form."""
+
+    subject: Subject
+    ours: Yardstick
+    prepared: Prepared
+
+
+def _model(loaded: Subject, job: Job, precisions: set[str], stages: Stages) -> _Model:
+    prepared = prepare(loaded, job, stages)
     with stages("run the model for comparison"):
-        if prepared is None:
-            return yardstick(loaded, None, precisions), None
-        return yardstick(loaded, prepared.folded, precisions), prepared.folded
+        return _Model(loaded, yardstick(loaded, prepared.folded, precisions), prepared)
 
 
-def _checked(
-    target: _Target, way: Bridge, loaded: Subject, ours: Yardstick, folded: Folded | None, asked: Asked
-) -> FileCheck:
-    artifact = target.artifact
-    runs = [(engine, _run(engine, artifact, way.feed(loaded.feed), ours.truth, asked)) for engine in engines(artifact)]
-    checks = tuple(_compared(engine, made, artifact, loaded, ours, asked) for engine, made in runs)
-    weights = f"{loaded.loaded.variant.name}, weights: {loaded.loaded.weights.describe()}"
+def _checked(target: _Target, way: Bridge, model: _Model, asked: Asked) -> FileCheck:
+    artifact, loaded = target.artifact, model.subject.loaded
+    feed = way.feed(model.subject.feed)
+    runs = [(engine, _run(engine, artifact, feed, model.ours.truth, asked)) for engine in engines(artifact)]
+    checks = tuple(_compared(engine, made, artifact, model, asked) for engine, made in runs)
+    found: tuple[Finding, ...] = ()
+    failed = first_failed(checks)
+    if failed is not None and not isinstance(made := runs[failed][1], NotRun):
+        rounds = runs[failed][0].rounds
+        found = findings(made, model.subject, model.ours)
+        if all(finding.stage != "preprocessing" for finding in found):
+            program = model.prepared.program
+            found += layer(artifact, checks[failed], model.subject, program, feed, rounds)
     return FileCheck(
         artifact,
-        weights,
+        f"{loaded.variant.name}, weights: {loaded.weights.describe()}",
         checks,
         (*target.against.notes(artifact), *_remarks(artifact)),
-        findings(artifact, checks, [made for _, made in runs], loaded, ours),
+        found,
     )
 
 
@@ -187,31 +205,35 @@ def _run(engine: Engine, artifact: Artifact, feed: Values, expected: Values, ask
     """What the file gives on one engine, under the model's names."""
     if isinstance(engine.run, NotRun):
         return engine.run
-    size = artifact.inputs[0].shape[0] if artifact.inputs[0].shape else None
     try:
-        made = predict(engine.run, feed, batch=size if isinstance(size, int) else None)
+        made = predict(engine.run, feed, batch=_batch(artifact))
     except Exception as error:  # each backend has errors of its own, and a file of another tool may raise any of them
         return NotRun(f"{engine.name} cannot run it: {in_one_line(error)}")
     return renamed(artifact, made, expected, asked.output_map)
 
 
-def _compared(
-    engine: Engine, made: Values | NotRun, artifact: Artifact, loaded: Subject, ours: Yardstick, asked: Asked
-) -> Check:
+def _compared(engine: Engine, made: Values | NotRun, artifact: Artifact, model: _Model, asked: Asked) -> Check:
     if isinstance(made, NotRun):
         return Check(engine.name, made)
+    ours, key = model.ours, run_of(artifact, engine)
     names = [name for name in ours.truth if name in made or not asked.output_map]
-    cost = ours.costs.get((artifact.precision, engine.rounds))
+    cost = ours.costs.get(key)
     parity = compare(
-        {name: ours.truth[name] for name in names},
-        {name: ours.reference[name] for name in names},
+        _only(ours.truth, names),
+        _only(ours.reference, names),
         made,
         precision=artifact.precision,
-        precision_cost=None if cost is None else {name: cost[name] for name in names},
+        precision_cost=None if cost is None else _only(cost, names),
+        neighbours=[_only(run, names) for run in ours.neighbours.get(key, ())],
+        labels=model.subject.choices,
         tolerance=tolerance(asked.checks),
-        inputs=loaded.inputs,
+        inputs=model.subject.inputs,
     )
     return Check(engine.name, parity)
+
+
+def _only(values: Values, names: Sequence[str]) -> Values:
+    return {name: values[name] for name in names}
 
 
 def _against_stored(target: _Target, asked: Asked, stored: Stored, stages: Stages) -> FileCheck:

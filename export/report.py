@@ -59,6 +59,8 @@ class ExportReport:
     folded: Folded
     modules: tuple[ModuleCost, ...]
     """What each module of the folded model costs."""
+    static_form: tuple[str, ...]
+    """What the fixed shape of the files settles that the model leaves open: random draws, bounds, ties, batches."""
     results: tuple[Result, ...]
     latencies: dict[str, Latency]
     stages: tuple[Stage, ...]
