@@ -97,7 +97,7 @@ def _verdict(check: Check) -> str:
     return "not run" if isinstance(check.parity, NotRun) else check.parity.verdict
 
 
-def report_json(report: ExportReport) -> str:
+def report_json(report: object) -> str:
     """The report as JSON text with a final newline; the order of fields is fixed."""
     return as_json(report)
 
