@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 import torch
 from fuseport import models
@@ -13,6 +16,8 @@ from fuseport.export.job import Checks, Job, Source
 from fuseport.export.pipeline import export
 from fuseport.export.request import Request
 from fuseport.models import loaded
+from numpy.typing import NDArray
+from onnx import numpy_helper
 from tiny import family
 from torch import nn
 
@@ -55,3 +60,16 @@ def bgr(module: nn.Module) -> None:
     """The model as if it were fed blue first."""
     weight = first_conv(module).weight
     weight.copy_(weight[:, [2, 1, 0]].clone())
+
+
+def edited(folder: Path, to: Path, change: Callable[[NDArray], NDArray]) -> Path:
+    """The tiny ONNX file of `folder`, copied into `to` with `change` made to the weight (out, in, kH, kW) of its first
+    convolution; the report beside it is copied too."""
+    model = onnx.load(folder / "shvit_tiny.onnx")
+    conv = next(node for node in model.graph.node if node.op_type == "Conv")
+    held = next(tensor for tensor in model.graph.initializer if tensor.name == conv.input[1])
+    weight = change(numpy_helper.to_array(held)).astype(np.float32)
+    held.CopyFrom(numpy_helper.from_array(weight, held.name))
+    onnx.save(model, to / "shvit_tiny.onnx")
+    shutil.copy(folder / "shvit_tiny.report.json", to)
+    return to / "shvit_tiny.onnx"

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from exported import bgr, export_to, first_conv
+from exported import bgr, edited, export_to
 from fuseport.export import recheck as module
 from fuseport.export.against import NoReference
 from fuseport.export.artifact import NotRun
@@ -23,7 +23,6 @@ from fuseport.export.recheck import Asked, CheckReport, recheck
 from fuseport.export.report import as_json
 from onnx import TensorProto, helper
 from PIL import Image
-from torch import nn
 
 pytestmark = pytest.mark.usefixtures("tiny")
 
@@ -69,37 +68,41 @@ def test_an_opened_file_says_what_its_export_said(exported: Path) -> None:
 
 
 def test_the_answer_of_another_model_fails(exported: Path, tmp_path: Path) -> None:
-    (tmp_path / "spoilt").mkdir()
-    export_to(tmp_path / "spoilt", lambda model: first_conv(model).weight.mul_(1.5))
-    for name in ("shvit_tiny.onnx", "shvit_tiny.mlpackage"):
-        report = recheck(asked(tmp_path / "spoilt" / name, against=str(exported / "shvit_tiny.report.json")))
-        assert report.outcome == "failed"
-        (result,) = report.results
-        assert "has changed since its report" in result.notes[0]
-        assert [finding.stage for finding in result.findings][-1:] == ["layer"]
-        assert "patch_embed.0" in result.findings[-1].what
+    other = edited(exported, tmp_path, lambda weight: 1.5 * weight)
+    report = recheck(asked(other))
+    assert report.outcome == "failed"
+    (result,) = report.results
+    assert "has changed since its report" in result.notes[0]
+    assert [finding.stage for finding in result.findings][-1:] == ["layer"]
+    assert "patch_embed.0" in result.findings[-1].what
 
 
-def unnormalised(model: nn.Module) -> None:
-    """The network reads p - mean where it should read (p - mean) / std."""
-    weight = first_conv(model).weight
-    weight.mul_(torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
+STD = np.array([0.229, 0.224, 0.225]).reshape(1, 3, 1, 1)
 
 
 @pytest.mark.parametrize(
-    ("fault", "told", "pixels"),
-    [(bgr, "after the normalisation", None), (unnormalised, "the std is not divided by", "nchw")],
+    ("fault", "told"),
+    [
+        (lambda weight: weight[:, ::-1], "after the normalisation"),
+        (lambda weight: weight * STD, "the std is not divided by"),
+    ],
     ids=["bgr", "std"],
 )
 def test_a_wrong_preprocessing_is_found_and_named(
-    fault: Callable[[nn.Module], None], told: str, pixels: str | None, tmp_path: Path
+    fault: Callable[[np.ndarray], np.ndarray], told: str, exported: Path, tmp_path: Path
 ) -> None:
-    export_to(tmp_path, fault, image_input=pixels)
-    for name in ("shvit_tiny.onnx", "shvit_tiny.mlpackage"):
-        report = recheck(asked(tmp_path / name, against="shvit_tiny", source=TINY))
-        assert report.outcome == "failed"
-        ((finding,),) = (result.findings for result in report.results)
-        assert (finding.stage, told in finding.what) == ("preprocessing", True), finding
+    report = recheck(asked(edited(exported, tmp_path, fault), against="shvit_tiny", source=TINY))
+    assert report.outcome == "failed"
+    ((finding,),) = (result.findings for result in report.results)
+    assert (finding.stage, told in finding.what) == ("preprocessing", True), finding
+
+
+def test_a_package_that_was_made_for_bgr_is_found(tmp_path: Path) -> None:
+    export_to(tmp_path, bgr, formats=("coreml",), image_input="nchw")
+    report = recheck(asked(tmp_path / "shvit_tiny.mlpackage", against="shvit_tiny", source=TINY))
+    assert report.outcome == "failed"
+    ((finding,),) = (result.findings for result in report.results)
+    assert (finding.stage, "red and blue are exchanged" in finding.what) == ("preprocessing", True), finding
 
 
 def foreign(folder: Path, to: Path) -> Path:
@@ -141,14 +144,6 @@ def test_a_foreign_file_passes_when_it_is_fed_as_it_wants(exported: Path, tmp_pa
     assert report.outcome == "passed"
 
 
-def test_several_files_of_two_models_keep_their_order(exported: Path, tmp_path: Path) -> None:
-    export_to(tmp_path, formats=("onnx",), image_input="nhwc")
-    paths = exported / "shvit_tiny.onnx", tmp_path / "shvit_tiny.onnx", exported / "shvit_tiny.mlpackage"
-    report = recheck(asked(*paths))
-    assert report.outcome == "passed"
-    assert [result.artifact.path for result in report.results] == list(paths)
-
-
 def test_a_checkpoint_must_be_the_one_of_the_report(exported: Path, tmp_path: Path) -> None:
     from fuseport.models.loaded import load
 
@@ -157,7 +152,10 @@ def test_a_checkpoint_must_be_the_one_of_the_report(exported: Path, tmp_path: Pa
     source = replace(TINY, num_classes=None, checkpoint=tmp_path / "mine.pth")
     export_to(tmp_path, source=source, formats=("onnx",))
     ours = tmp_path / "shvit_tiny.onnx"
-    assert recheck(asked(ours)).outcome == "passed"
+    paths = exported / "shvit_tiny.onnx", ours, exported / "shvit_tiny.mlpackage"
+    report = recheck(asked(*paths))
+    assert [result.artifact.path for result in report.results] == list(paths)  # in order, though of two models
+    assert report.outcome == "passed"
     assert recheck(asked(ours, against=str(tmp_path / "mine.pth"))).outcome == "passed"
     (tmp_path / "alone").mkdir()
     other = copied(exported, "shvit_tiny.onnx", tmp_path / "alone")
