@@ -108,6 +108,13 @@ def subject(job: Job, progress: Progress | None = None) -> Subject:
     )
 
 
+def fed(subject: Subject, feed: Values, told: str) -> Subject:
+    """The same model on other inputs: `feed` by the model's names, as `Subject.feed` has them; `told` says whence."""
+    (values,) = feed.values()
+    answer = answers(subject.loaded.module, _normalised(values, subject.image_input, torch.float32), subject.batch)
+    return replace(subject, inputs=told, feed=feed, reference=dict(zip(subject.output_names, answer, strict=True)))
+
+
 def truth(subject: Subject) -> Values:
     """The model's answer in float64 throughout: the one that the others are measured against."""
     (feed,) = subject.feed.values()
