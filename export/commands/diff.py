@@ -69,9 +69,10 @@ def _print(found: Difference, most: int) -> None:
     if found.same:
         byte = " byte for byte" if found.a.sha256 == found.b.sha256 else ", but for names inside the files"
         out.print(f"the same{byte}")
+    if found.reasons:
+        out.print("which file it speaks for, counted and not measured, weightiest first:")
     for reason in found.reasons:
-        mark = f"for {reason.favours}: " if reason.favours else ""
-        out.print(f"· {mark}{reason.text}", markup=False)
+        out.print(f"  {reason.favours or '–'}  {reason.text}", markup=False)
     for title in ("file", "interface", "preprocessing", "operators", "precision"):
         _print_changes(out, title, getattr(found, title), most)
     _print_modules(out, found, most)

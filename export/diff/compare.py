@@ -23,6 +23,8 @@ SCHEMA = "fuseport.diff/1"
 LOOSE = ("fuseport.export_id", "com.github.apple.coremltools.conversion_date")
 """Metadata that follows from the rest, or from the day."""
 
+VERSIONS = ("opset", "ir_version", "functions", "external_data")
+
 
 @dataclass(frozen=True)
 class Change:
@@ -105,7 +107,7 @@ def difference(a: Contents, b: Contents, outcome: Answers | NotRun) -> Differenc
         schema=SCHEMA,
         a=_side(a),
         b=_side(b),
-        same=not any(parts.values()) and weights.same and equal,
+        same=a.artifact.sha256 == b.artifact.sha256 or (not any(parts.values()) and weights.same and equal),
         reasons=reasons(a, b, weights),
         weights=weights,
         answers=outcome,
@@ -130,11 +132,11 @@ def _counts(a: Mapping[str, int], b: Mapping[str, int]) -> tuple[Change, ...]:
 
 
 def _file(a: Contents, b: Contents) -> tuple[Change, ...]:
-    sides = [
-        {"format": made.format, "precision": made.precision}
-        | {key: str(made.details[key]) for key in ("opset", "ir_version", "functions") if made.details.get(key)}
-        for made in (a.artifact, b.artifact)
-    ]
+    """Format and precision; versions where the formats agree, since those of two formats cannot be compared."""
+    sides = [{"format": made.format, "precision": made.precision} for made in (a.artifact, b.artifact)]
+    if a.artifact.format == b.artifact.format:
+        for side, made in zip(sides, (a.artifact, b.artifact), strict=True):
+            side |= {key: str(made.details[key]) for key in VERSIONS if key in made.details}
     return _changes(*sides)
 
 

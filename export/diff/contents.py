@@ -66,7 +66,7 @@ class Contents:
     nodes: tuple[Node, ...]
     constants: Mapping[str, Value]
     features: Mapping[str, str]
-    """Input or output → how it is declared, in words: what the artifact's shapes and types do not say."""
+    """Input → what it is declared as, in words: what the artifact's shapes and types do not say."""
     cost: tuple[LayerCost, ...] | NotRun
 
     @property

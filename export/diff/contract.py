@@ -20,7 +20,7 @@ CHANNELS = 16
 
 @dataclass(frozen=True)
 class Contract:
-    """One input: how it is declared, and what is done to it (`scale` and `bias` one number, or one per channel)."""
+    """One input: what it is declared as, and what is done to it (`scale` and `bias` one number, or one per channel)."""
 
     name: str
     declared: str
@@ -32,15 +32,10 @@ class Contract:
 
 def contracts(contents: Contents) -> tuple[Contract, ...]:
     """The contract of every input, in the file's order."""
-    return tuple(_contract(contents, given.name, _declared(contents, given)) for given in contents.artifact.inputs)
-
-
-def _declared(contents: Contents, given: object) -> str:
-    from ..artifact import TensorSpec
-
-    assert isinstance(given, TensorSpec)
-    words = contents.features.get(given.name, given.kind)
-    return f"{words}, {given.dtype} {'×'.join(map(str, given.shape))}"
+    return tuple(
+        _contract(contents, given.name, contents.features.get(given.name, given.kind))
+        for given in contents.artifact.inputs
+    )
 
 
 def _contract(contents: Contents, name: str, declared: str) -> Contract:

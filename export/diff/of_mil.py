@@ -18,13 +18,13 @@ from ...mil.program import Constant, Function, Operation, ValueType
 from ..artifact import Artifact, NotRun
 from ..given import NotGiven
 from ..mil_cost import mil_layers
+from ..mlpackage import FIELDS
 from ..modules import EXPORT_ID, modules_beside
 from ..opened import ArtifactError
 from .contents import Contents, Node, Value, told
 from .kinds import of_mil
 
 NAMES = {"fp16": "float16", "fp32": "float32", "fp64": "float64", "bf16": "bfloat16"}
-FIELDS = ("shortDescription", "author", "license", "versionString")
 
 
 def read_mil(artifact: Artifact) -> Contents:
@@ -41,10 +41,10 @@ def read_mil(artifact: Artifact) -> Contents:
     modules = modules_beside(artifact.path, metadata.userDefined.get(EXPORT_ID))
     return Contents(
         artifact,
-        {name: getattr(metadata, name) for name in FIELDS if getattr(metadata, name)} | dict(metadata.userDefined),
+        {key: text for key, name in FIELDS.items() if (text := getattr(metadata, name))} | dict(metadata.userDefined),
         tuple(_node(made, constants, texts, modules) for made in function.block.walk() if not _is_constant(made)),
         constants,
-        {feature.name: _declared(feature) for feature in (*interface.inputs, *interface.outputs)},
+        {feature.name: _declared(feature) for feature in interface.inputs},
         _cost(artifact),
     )
 
@@ -60,9 +60,10 @@ def _is_text(operation: Operation) -> bool:
 
 
 def _declared(feature: Feature) -> str:
-    """'image RGB 1x3x224x224', or the shapes that an array may have."""
-    what = " ".join(filter(None, (feature.kind, feature.colour, feature.expected())))
-    return f"{what}, optional" if feature.optional else what
+    """'image RGB', 'tensor'; with the shapes that it may have, where there are several."""
+    what = f"{feature.kind} {feature.colour}" if feature.colour else feature.kind
+    shapes = f", {feature.expected()}" if feature.shapes or feature.ranges else ""
+    return f"{what}{shapes}, optional" if feature.optional else f"{what}{shapes}"
 
 
 def _constants(function: Function) -> Iterator[Value]:

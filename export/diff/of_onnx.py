@@ -79,7 +79,7 @@ def _numbers(tensor: Any, path: Path) -> NDArray:
 
 
 def _node(node: Any, constants: Mapping[str, Value], types: Mapping[str, Any], modules: Mapping[str, str]) -> Node:
-    from onnx import TensorProto, helper
+    from onnx import helper
 
     made = types.get(node.output[0])
     slots = [(f"input {at}", name) for at, name in enumerate(node.input) if name]
@@ -97,7 +97,9 @@ def _node(node: Any, constants: Mapping[str, Value], types: Mapping[str, Any], m
         inputs=tuple(slots),
         outputs=tuple(node.output),
         settings=tuple(sorted(settings.items())),
-        dtype=TensorProto.DataType.Name(made.elem_type).lower() if made is not None else "unknown",
+        dtype=helper.tensor_dtype_to_np_dtype(made.elem_type).name
+        if made is not None and made.elem_type
+        else "unknown",
         shape=_shape(made),
     )
 

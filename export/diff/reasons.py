@@ -188,4 +188,4 @@ def _stored(a: Contents, b: Contents, weights: WeightDifference) -> Iterator[Rea
     if changed or weights.only_a or weights.only_b:
         lone = f"{len(weights.only_a)} are in a alone, {len(weights.only_b)} in b"
         text = f"{len(changed)} hold other numbers, {lone}"
-        yield Reason("", f"they are not the same weights, or not folded in the same way: {text}")
+        yield Reason("", f"weights that are not the same (another checkpoint, or other folding): {text}")
