@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from ..models.preprocessing import load_folder
 from ..models.transfer import Progress
 from ..models.variant import Preprocessing
 from ..validate.pictures import pictures
+from .float64 import wide_answers
 from .job import Job
 from .request import ImageInput
 
@@ -116,9 +117,9 @@ def fed(subject: Subject, feed: Values, told: str) -> Subject:
 
 def truth(subject: Subject) -> Values:
     """The model's answer in float64 throughout: the one that the others are measured against."""
-    exact = copy.deepcopy(subject.loaded.module).double()
     (feed,) = subject.feed.values()
-    found = answers(exact, _normalised(feed, subject.image_input, torch.float64), subject.batch)
+    pictures = _normalised(feed, subject.image_input, torch.float64)
+    found = one_by_one(partial(wide_answers, subject.loaded.module), pictures, subject.batch)
     return dict(zip(subject.output_names, found, strict=True))
 
 
