@@ -15,7 +15,6 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
-    from torch.fx import Node
 
 SDPA = torch.ops.aten.scaled_dot_product_attention.default
 
