@@ -1,0 +1,194 @@
+"""Check files again: any .onnx or .mlpackage, against the model that it should be, on inputs of the user's choice.
+
+The same comparison as at export: the model in float64 is the truth, in float32 the floor, rounded to the file's
+precision the cost; the file is opened from the disk and run on every engine of its format. What differs is that nothing
+is known of the file but what it says itself, so its inputs and outputs are joined to the model's first (`mapping.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from ..validate.parity import compare, predict
+from .artifact import Artifact, NotRun, in_one_line
+from .check import Check, Yardstick, run_of, yardstick
+from .drift import Watched
+from .engines import Engine, engines
+from .findings import Finding, findings, first_failed, layer
+from .job import Job
+from .mapping import RANGES, Bridge, bridge, renamed
+from .opened import compressed
+from .program import Prepared, prepare
+from .report import Outcome, outcome_of
+from .stages import Stage, Stages
+from .stored import Stored, feed_of, read_stored
+from .subject import Subject, Values, fed, subject
+from .targets import Asked, Target, batch_of, by_model, target
+
+SCHEMA = "fuseport.check/1"
+
+
+@dataclass(frozen=True)
+class FileCheck:
+    """One file: how it compares on each engine, what of it is to be said, and where a failure comes from."""
+
+    artifact: Artifact
+    against: str
+    checks: tuple[Check, ...]
+    notes: tuple[str, ...]
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """The checks of some files. "passed" only if each of them was judged, and none failed."""
+
+    schema: str
+    fuseport: str
+    outcome: Outcome
+    reason: str
+    results: tuple[FileCheck, ...]
+    stages: tuple[Stage, ...]
+    versions: dict[str, str]
+    watched: Watched | None = None
+    """What has changed since the baseline, if there is one."""
+
+
+def recheck(asked: Asked, *, announce: Callable[[str], None] = lambda stage: None) -> CheckReport:
+    """Check all of `asked.artifacts`. Raises ValueError with one line for what cannot be used, before any check."""
+    stages = Stages(announce)
+    stored = None if asked.inputs is None else read_stored(asked.inputs)
+    targets = [target(path, asked, stored) for path in asked.artifacts]
+    results = tuple(result for group in by_model(targets) for result in _group(group, asked, stored, stages))
+    results = tuple(sorted(results, key=lambda result: asked.artifacts.index(result.artifact.path)))
+    outcome, reason = outcome_of(results, require_parity=False)
+    return CheckReport(
+        SCHEMA,
+        version("fuseport"),
+        outcome,
+        reason,
+        results,
+        tuple(stages.done),
+        {"torch": version("torch")}
+        | {name: number for result in results for name, number in result.artifact.versions.items()},
+    )
+
+
+def _group(targets: list[Target], asked: Asked, stored: Stored | None, stages: Stages) -> Iterator[FileCheck]:
+    job = targets[0].job
+    if job is None:
+        assert stored is not None
+        yield from (_against_stored(one, asked, stored, stages) for one in targets)
+        return
+    with stages(f"load {job.source.variant}"):
+        loaded = subject(job)
+    for one in targets:
+        one.against.require(loaded.loaded.weights)
+    if stored is not None:
+        loaded = fed(loaded, feed_of(stored, targets[0].artifact, loaded.feed), f"the inputs of {stored.path.name}")
+    bridges = [bridge(one.artifact, loaded.feed, asked.input_map, RANGES[asked.input_range]) for one in targets]
+    model = _model(loaded, job, {one.artifact.precision for one in targets}, stages)
+    for one, way in zip(targets, bridges, strict=True):
+        with stages(f"check {one.artifact.path.name}"):
+            yield _checked(one, way, model, asked)
+
+
+@dataclass(frozen=True)
+class _Model:
+    """The model, what it answers, and its folded form."""
+
+    subject: Subject
+    ours: Yardstick
+    prepared: Prepared
+
+
+def _model(loaded: Subject, job: Job, precisions: set[str], stages: Stages) -> _Model:
+    prepared = prepare(loaded, job, stages)
+    with stages("run the model for comparison"):
+        return _Model(loaded, yardstick(loaded, prepared.folded, precisions), prepared)
+
+
+def _checked(target: Target, way: Bridge, model: _Model, asked: Asked) -> FileCheck:
+    artifact, loaded = target.artifact, model.subject.loaded
+    feed = way.feed(model.subject.feed)
+    runs = [(engine, _run(engine, artifact, feed, model.ours.truth, asked)) for engine in engines(artifact)]
+    checks = tuple(_compared(engine, made, artifact, model, asked) for engine, made in runs)
+    found: tuple[Finding, ...] = ()
+    failed = first_failed(checks)
+    if failed is not None and not isinstance(made := runs[failed][1], NotRun):
+        rounds = runs[failed][0].rounds
+        found = findings(made, model.subject, model.ours)
+        if all(finding.stage != "preprocessing" for finding in found):
+            program = model.prepared.program
+            found += layer(artifact, checks[failed], model.subject, program, feed, rounds)
+    return FileCheck(
+        artifact,
+        f"{loaded.variant.name}, weights: {loaded.weights.describe()}",
+        checks,
+        (*target.against.notes(artifact), *_remarks(artifact)),
+        found,
+    )
+
+
+def _run(engine: Engine, artifact: Artifact, feed: Values, expected: Values, asked: Asked) -> Values | NotRun:
+    """What the file gives on one engine, under the model's names."""
+    if isinstance(engine.run, NotRun):
+        return engine.run
+    try:
+        made = predict(engine.run, feed, batch=batch_of(artifact))
+    except Exception as error:  # each backend has errors of its own, and a file of another tool may raise any of them
+        return NotRun(f"{engine.name} cannot run it: {in_one_line(error)}")
+    return renamed(artifact, made, expected, asked.output_map)
+
+
+def _compared(engine: Engine, made: Values | NotRun, artifact: Artifact, model: _Model, asked: Asked) -> Check:
+    if isinstance(made, NotRun):
+        return Check(engine.name, made)
+    ours, key = model.ours, run_of(artifact, engine)
+    names = [name for name in ours.truth if name in made or not asked.output_map]
+    cost = ours.costs.get(key)
+    parity = compare(
+        _only(ours.truth, names),
+        _only(ours.reference, names),
+        made,
+        precision=artifact.precision,
+        precision_cost=None if cost is None else _only(cost, names),
+        neighbours=[_only(run, names) for run in ours.neighbours.get(key, ())],
+        labels=model.subject.choices,
+        tolerance=asked.limit(artifact),
+        inputs=model.subject.inputs,
+    )
+    return Check(engine.name, parity)
+
+
+def _only(values: Values, names: Sequence[str]) -> Values:
+    return {name: values[name] for name in names}
+
+
+def _against_stored(target: Target, asked: Asked, stored: Stored, stages: Stages) -> FileCheck:
+    """A file without a model: its answers to stored inputs beside the outputs stored with them."""
+    artifact = target.artifact
+    feed, expected = stored.feed(artifact), stored.outputs(artifact)
+    with stages(f"check {artifact.path.name}"):
+        checks = []
+        for engine in engines(artifact):
+            made = _run(engine, artifact, feed, expected, asked)
+            if not isinstance(made, NotRun):
+                told = f"the inputs of {stored.path.name}"
+                limit = asked.limit(artifact)
+                kept = {name: made[name] for name in made if name in expected}
+                made = compare(expected, None, kept, precision=artifact.precision, tolerance=limit, inputs=told)
+            checks.append(Check(engine.name, made))
+    return FileCheck(artifact, f"the outputs stored in {stored.path.name}", tuple(checks), _remarks(artifact), ())
+
+
+def _remarks(artifact: Artifact) -> tuple[str, ...]:
+    how = compressed(artifact)
+    if how is None:
+        return ()
+    return (
+        f"its weights are compressed ({how}), which costs more than {artifact.precision}: the bound is that of "
+        f"{artifact.precision} all the same; --atol and --rtol set another",
+    )
