@@ -36,7 +36,7 @@ def _tiny(method: str) -> Variant:
 TINY_SWAG = {variant.name: variant for variant in map(_tiny, ("none", *swag.BY_NAME))}
 CONTRACT = {**FULL_SIZE, **TINY_SWAG}
 
-DAILY = {"shvit_s1", "shvit_s4", "swiftformer_xs", *TINY_SWAG}
+DAILY = {"shvit_s1", "swiftformer_xs", *TINY_SWAG}
 """Variants that heavy tests always run; the others, which differ in width and depth alone, are marked slow there."""
 
 
