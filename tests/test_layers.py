@@ -22,10 +22,10 @@ MAY_IMPORT = {
 """Which folders of ours a folder may import, beside itself."""
 
 LIBRARY_HOMES = {
-    "coremltools": ("export/to_coreml.py", "mil/"),
-    "onnx": ("export/to_onnx.py", "mil/"),
+    "coremltools": ("export/to_coreml.py", "export/backends/core_ml.py", "mil/"),
+    "onnx": ("export/to_onnx.py", "export/modules.py", "export/onnx_cost.py", "mil/"),
     "onnx_ir": ("export/to_onnx.py", "mil/"),
-    "onnxruntime": ("export/to_onnx.py", "mil/"),
+    "onnxruntime": ("export/session.py", "mil/"),
     "onnxscript": ("export/to_onnx.py",),
     "onnxsim": ("export/to_onnx.py",),
     "timm": ("models/", "export/labels.py"),

@@ -1,0 +1,75 @@
+"""PyTorch on the CPU: the model as its authors define it, the same folded, and the same compiled.
+
+The timed call is the forward in inference mode, with the model's own weights in float32. What torch.compile generates is
+made in the first call of each batch size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from shutil import which
+from typing import Any
+
+from ..artifact import TensorSpec
+from ..given import Given
+from ..subject import Values
+from .backend import Backend, Opened
+
+Make = Callable[[Any, tuple[TensorSpec, ...]], Any]
+"""What is run in a module's place."""
+
+
+def _open(given: Given, threads: int, make: Make) -> Opened:
+    """Threads are set for the whole process by whoever measures: torch has them nowhere else."""
+    from ..loading import inputs_of, loaded_of
+
+    inputs = inputs_of(given.model)
+    module = make(loaded_of(given.model).module, inputs)
+    return Opened(inputs, partial(_forward, module))
+
+
+def _forward(module: Any, feed: Values) -> object:
+    import torch
+
+    with torch.inference_mode():
+        return module(*map(torch.from_numpy, feed.values()))
+
+
+def _as_it_is(module: Any, inputs: tuple[TensorSpec, ...]) -> Any:
+    return module
+
+
+def _folded(module: Any, inputs: tuple[TensorSpec, ...]) -> Any:
+    import torch
+    from torch.export import Dim
+
+    from ...reparam import RULES, capture, fold
+
+    example = [torch.zeros(2, *given.shape[1:]) for given in inputs]  # type: ignore[arg-type]
+    shapes = tuple({0: Dim.AUTO} for _ in inputs)
+    return fold(capture(module, example, dynamic_shapes=shapes), RULES).module
+
+
+def _compiled(module: Any, inputs: tuple[TensorSpec, ...]) -> Any:
+    import torch
+
+    return torch.compile(module)
+
+
+def _no_torch() -> str:
+    import torch  # noqa: F401  loaded here, so that no contestant's load time contains it
+
+    return ""
+
+
+def _no_compiler() -> str:
+    found = which("c++") or which("g++") or which("clang++")
+    return _no_torch() if found else "torch.compile needs a C++ compiler (g++ or clang++), none is installed here"
+
+
+BACKENDS = (
+    Backend("torch", "PyTorch eager", "model", partial(_open, make=_as_it_is), _no_torch, "always"),
+    Backend("torch-folded", "PyTorch folded", "model", partial(_open, make=_folded), _no_torch, "on request"),
+    Backend("torch-compile", "PyTorch compiled", "model", partial(_open, make=_compiled), _no_compiler, "on request"),
+)
