@@ -84,7 +84,7 @@ def table(*columns: str, left: tuple[str, ...]) -> Table:
 
     made = Table(box=box.SIMPLE, pad_edge=False)
     for column in columns:
-        made.add_column(column, justify="left" if column in left else "right")
+        made.add_column(column, justify="left" if column in left else "right", no_wrap=column == "variant")
     return made
 
 
