@@ -90,7 +90,9 @@ def feed(inputs: Sequence[TensorSpec], batch: int, seed: int) -> Values | NotRun
                 f"or with --batch-size {batch}"
             )
         if any(not isinstance(size, int) for size in given.shape[1:]):
-            return NotRun(f"its input {given.name} has open sizes beside the batch: {given.shape}; export it with fixed ones")
+            return NotRun(
+                f"its input {given.name} has open sizes beside the batch: {given.shape}; export it with fixed ones"
+            )
         made[given.name] = _drawn(given, (batch, *given.shape[1:]) if given.shape else (), seed)
     return made
 

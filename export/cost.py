@@ -1,4 +1,4 @@
-"""`fuseport cost`: what models and files cost before anything is run. Counted, not measured; a few seconds for any size.
+"""What models and files cost before anything is run. Counted, not measured; a few seconds for any size.
 
 A model is captured on torch's meta device, so it needs no weights and no memory for them. A file is counted as it lies
 there: folded, simplified, in its own precision. Both for one picture.
@@ -118,9 +118,7 @@ def _report(
     seed: SeedCount | None = None,
 ) -> CostReport:
     total = total_of(counted)
-    return CostReport(
-        given.name, given.kind, inputs, total, total.intensity, tuple(counted), tuple(not_counted), seed
-    )
+    return CostReport(given.name, given.kind, inputs, total, total.intensity, tuple(counted), tuple(not_counted), seed)
 
 
 def total_of(counted: Sequence[LayerCost]) -> Total:

@@ -1,6 +1,6 @@
 """What a user names to have it profiled or counted: a saved file, or a model by its name, with its own options.
 
-    shvit_s4.onnx   shvit_s4.mlpackage   shvit_s4   shvit_s3:features=true   tome_vit_l16_in1k:r=20
+shvit_s4.onnx   shvit_s4.mlpackage   shvit_s4   shvit_s3:features=true   tome_vit_l16_in1k:r=20
 """
 
 from __future__ import annotations

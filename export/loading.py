@@ -37,11 +37,15 @@ def skeleton(source: Source) -> nn.Module:
         return loaded_of(source).module
     variant = models.find(source.variant)
     classes = 1000 if source.num_classes is None else source.num_classes
+    sized = {"image_size": source.image_size} if source.image_size and "image_size" in variant.model_args else {}
     with torch.device("meta"):
-        return build(variant, num_classes=classes, in_chans=source.in_chans, options=source.model_args).eval()
+        return build(
+            variant, num_classes=classes, in_chans=source.in_chans, options={**source.model_args, **sized}
+        ).eval()
 
 
 def inputs_of(source: Source) -> tuple[TensorSpec, ...]:
     """What the model takes: pictures (batch, channels, height, width), the batch open."""
-    side = source.image_size or models.find(source.variant).preprocessing.size
+    variant, own = models.find(source.variant), source.model_args.get("image_size")
+    side = source.image_size or (int(str(own)) if own else variant.preprocessing.size)
     return (TensorSpec("image", (BATCH, source.in_chans, side, side), "float32"),)

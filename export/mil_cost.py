@@ -44,7 +44,9 @@ def mil_layers(path: Path) -> tuple[list[LayerCost], dict[str, tuple[int | str, 
         raise NotGiven(f"{path.name} cannot be read as a Core ML package: {error}") from error
     modules = modules_beside(path, package.description.metadata.userDefined.get(EXPORT_ID))
     counted = list(_layers(path, function, modules))
-    inputs: dict[str, tuple[int | str, ...]] = {given.name: _shape(path, given.name, given.type) for given in function.inputs}
+    inputs: dict[str, tuple[int | str, ...]] = {
+        given.name: _shape(path, given.name, given.type) for given in function.inputs
+    }
     return counted, inputs, sorted({operation.type for operation in function.block.walk()} & set(NOT_COUNTED))
 
 
@@ -52,7 +54,12 @@ def _layers(path: Path, function: Function, modules: Mapping[str, str]) -> Itera
     operations = function.block.operations
     types = {value.name: value.type for value in function.inputs}
     types |= {value.name: value.type for operation in operations for value in operation.outputs}
-    weights = {value.name: _weight(operation) for operation in operations if _is_constant(operation) for value in operation.outputs}
+    weights = {
+        value.name: _weight(operation)
+        for operation in operations
+        if _is_constant(operation)
+        for value in operation.outputs
+    }
     texts = {operation.name: operation.attributes["val"] for operation in operations if operation.type == "const"}
     seen: set[str] = set()
     for operation in operations:
@@ -101,7 +108,9 @@ def _bytes(path: Path, name: str, of: ValueType) -> int:
 def _shape(path: Path, name: str, of: ValueType) -> tuple[int, ...]:
     shape = of.shape if of.shape is not None else (None,)
     if any(size is None for size in shape):
-        raise NotGiven(f"{path.name}: the size of {name!r} is open; export it without --dynamic-batch to have it counted")
+        raise NotGiven(
+            f"{path.name}: the size of {name!r} is open; export it without --dynamic-batch to have it counted"
+        )
     return tuple(size for size in shape if size is not None)
 
 

@@ -63,7 +63,7 @@ def _path(node: Any) -> str | None:
 
 
 def _innermost(scopes: str) -> str | None:
-    """The module around an operator: the last but one of the list that torch.onnx notes, which ends in the operator."""
+    """The module around an operator, in the list that torch.onnx notes: the last but one, before the operator."""
     try:
         found = literal_eval(scopes)
     except (ValueError, SyntaxError, MemoryError, RecursionError):

@@ -19,7 +19,19 @@ from .given import NotGiven
 from .modules import modules_of_onnx
 
 VIEWS = ("Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Shape", "Size", "Dropout")
-NOT_COUNTED = ("LSTM", "GRU", "RNN", "Attention", "MultiHeadAttention", "DeformConv", "If", "Loop", "Scan", "DFT", "STFT")
+NOT_COUNTED = (
+    "LSTM",
+    "GRU",
+    "RNN",
+    "Attention",
+    "MultiHeadAttention",
+    "DeformConv",
+    "If",
+    "Loop",
+    "Scan",
+    "DFT",
+    "STFT",
+)
 WEIGHTS = {"Conv": 1, "ConvInteger": 1, "QLinearConv": 3, "ConvTranspose": 1}
 """Where a convolution has its weight (out, in/groups, *kernel), of a transposed one (in, out/groups, *kernel)."""
 PRODUCTS = ("MatMul", "MatMulInteger", "QLinearMatMul", "FusedMatMul")
@@ -49,6 +61,7 @@ def onnx_layers(path: Path) -> tuple[list[LayerCost], dict[str, tuple[int | str,
     Raises NotGiven for a file that is no ONNX model, or whose shapes are not known.
     """
     import onnx
+    import onnx.inliner
 
     try:
         model = onnx.load(path, load_external_data=False)
@@ -64,10 +77,14 @@ def onnx_layers(path: Path) -> tuple[list[LayerCost], dict[str, tuple[int | str,
             try:
                 counted.append(_layer(node, values, modules.get(node.output[0], ""), seen))
             except KeyError as error:
-                raise NotGiven(f"{path.name}: the shape of {error.args[0]!r}, at {node.name}, cannot be inferred") from None
+                raise NotGiven(
+                    f"{path.name}: the shape of {error.args[0]!r}, at {node.name}, cannot be inferred"
+                ) from None
     stored = {value.name for value in graph.initializer}
     inputs: dict[str, tuple[int | str, ...]] = {
-        value.name: values[value.name].shape for value in graph.input if value.name not in stored and value.name in values
+        value.name: values[value.name].shape
+        for value in graph.input
+        if value.name not in stored and value.name in values
     }
     return counted, inputs, sorted({node.op_type for node in graph.node} & set(NOT_COUNTED))
 
@@ -112,7 +129,11 @@ def _layer(node: Any, values: Mapping[str, _Value], module: str, seen: set[str])
     """`seen` has the names of the weights that were counted before, and gets those of this node."""
     read = [values[name] for name in dict.fromkeys(node.input) if name in values and not values[name].stored]
     written = [values[name] for name in node.output if name in values]
-    fresh = [values[name] for name in dict.fromkeys(node.input) if name in values and values[name].stored and name not in seen]
+    fresh = [
+        values[name]
+        for name in dict.fromkeys(node.input)
+        if name in values and values[name].stored and name not in seen
+    ]
     seen.update(node.input)
     moves = node.op_type not in VIEWS
     return LayerCost(

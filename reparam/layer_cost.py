@@ -20,7 +20,7 @@ from .graph import constant, is_op, module_path, operator_name
 VIEWS = (
     *("view", "reshape", "_unsafe_view", "flatten", "unflatten", "alias", "detach", "contiguous", "dropout"),
     *("permute", "transpose", "t", "numpy_T", "movedim", "unsqueeze", "squeeze", "expand", "expand_as", "broadcast_to"),
-    *("slice", "select", "narrow", "split", "split_with_sizes", "chunk", "tensor_split", "unbind", "diagonal", "unfold"),
+    *("slice", "select", "narrow", "split", "split_with_sizes", "chunk", "tensor_split", "unbind", "diagonal"),
 )
 
 

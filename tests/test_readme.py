@@ -68,7 +68,9 @@ def test_the_table_of_variants_is_the_tables_own() -> None:
 
 
 def test_the_table_of_token_reduction_is_the_tables_own() -> None:
-    rows = re.findall(r"^\| (?:`(\w+_)`|–) \| \w[^|]+: [^|]+ \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \|", README, re.MULTILINE)
+    rows = re.findall(
+        r"^\| (?:`(\w+_)`|–) \| \w[^|]+: [^|]+ \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \|", README, re.MULTILINE
+    )
     told = {f"{prefix}vit_{size}_in1k": macs for prefix, *row in rows for size, macs in zip(SIZES, row, strict=True)}
     assert told == {name: f"{variant.macs:,}" for name, variant in variants().items() if variant.family == "swag"}
     for size in SIZES:
