@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 from .. import models
@@ -32,14 +33,17 @@ def print_variant(variant: Variant, *, as_json: bool) -> None:
         _print_json(facts(variant))
         return
     out = console()
-    how = variant.preprocessing
-    out.print(f"[bold]{variant.name}[/] ({variant.family}), {variant.paper}")
-    out.print(f"input          {how.colour}, {how.size}×{how.size} px")
-    out.print(f"preprocessing  shorter side to {how.resize} px ({how.interpolation}), centre crop {how.size} px,")
-    out.print(f"               mean {how.mean}, std {how.std}")
+    out.print(f"[bold]{variant.name}[/] ({variant.family}){f', {variant.paper}' if variant.paper else ''}")
+    if (how := variant.preprocessing) is not None:
+        height, width = how.sides
+        resized = f"both sides to {how.resize}" if how.squash else f"shorter side to {how.resize}"
+        out.print(f"input          {how.colour}, {height}×{width} px")
+        out.print(f"preprocessing  {resized} px ({how.interpolation}), centre crop {height}×{width} px,")
+        out.print(f"               mean {how.mean}, std {how.std}")
     fused = f", {variant.parameters_fused:,} after folding" if variant.parameters_fused else ""
-    out.print(f"parameters     {variant.parameters:,}{fused}")
-    out.print(f"MACs           {variant.macs:,}")
+    out.print(f"classes        {variant.num_classes:,}")
+    out.print(f"parameters     {_count(variant.parameters)}{fused}")
+    out.print(f"MACs           {_count(variant.macs)}")
     wrong = dict(wrong_claims(variant))
     for claim in variant.claims:
         verdict = f"  [red]✗ wrong: {wrong[claim]}[/]" if claim in wrong else ""
@@ -55,12 +59,12 @@ def print_variant(variant: Variant, *, as_json: bool) -> None:
 def facts(variant: Variant) -> dict[str, Any]:
     """What the JSON of both commands has of a variant."""
     wrong = dict(wrong_claims(variant))
-    how = variant.preprocessing
     return {
         "name": variant.name,
         "family": variant.family,
         "paper": variant.paper,
-        "preprocessing": {field: getattr(how, field) for field in how.__dataclass_fields__},
+        "preprocessing": asdict(variant.preprocessing) if variant.preprocessing else None,
+        "num_classes": variant.num_classes,
         "parameters": variant.parameters,
         "parameters_fused": variant.parameters_fused,
         "macs": variant.macs,
@@ -77,14 +81,18 @@ def facts(variant: Variant) -> dict[str, Any]:
 def _row(variant: Variant) -> tuple[str, ...]:
     return (
         variant.name,
-        str(variant.preprocessing.size),
-        f"{variant.parameters:,}",
+        str(variant.preprocessing.size) if variant.preprocessing else "–",
+        _count(variant.parameters),
         f"{variant.parameters_fused:,}" if variant.parameters_fused else "–",
         _published(variant, "parameters"),
-        f"{variant.macs:,}",
+        _count(variant.macs),
         _published(variant, "macs"),
         _published(variant, "top1_percent"),
     )
+
+
+def _count(number: int | None) -> str:
+    return "not counted" if number is None else f"{number:,}"
 
 
 def _published(variant: Variant, what: str) -> str:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
+from torch.export import ExportedProgram
 
 from ..reparam import Folded
+from ..validate.layer_errors import Layer
 from ..validate.parity import Parity, compare, predict
 from ..validate.verdict import Tolerance
 from .artifact import Artifact, NotRun
 from .engines import Engine, Rounds, engines
 from .job import Checks
-from .rounded import answers_of_rounded_values, answers_of_rounded_weights
+from .locate import locate
+from .rounded import answers_of_rounded_values, answers_of_rounded_weights, decisions, neighbours
 from .subject import Subject, Values, network_input, truth
 
 
@@ -22,6 +26,8 @@ class Check:
 
     engine: str
     parity: Parity | NotRun
+    layer: Layer | None = None
+    """Where the error of a failed check begins, if one layer stands out."""
 
 
 @dataclass(frozen=True)
@@ -32,25 +38,53 @@ class Yardstick:
     reference: Values
     costs: dict[tuple[str, Rounds], Values]
     """(precision, what is rounded to it) → the folded model's answers. Float32 has none: its cost is the floor."""
+    neighbours: dict[tuple[str, Rounds], list[Values]]
+    """The same key → its answers under noise of that size; empty for a model that makes no choices."""
 
 
 def yardstick(subject: Subject, folded: Folded, precisions: set[str]) -> Yardstick:
     """Run the model in the ways that the files' precisions call for."""
+    batch, size, module = network_input(subject), subject.batch, folded.module
+
+    def named(found: list[NDArray]) -> Values:
+        return dict(zip(subject.output_names, found, strict=True))
+
     costs: dict[tuple[str, Rounds], Values] = {}
     if "float16" in precisions:
-        batch = network_input(subject)
-        names = subject.output_names
-        costs["float16", "all values"] = dict(zip(names, answers_of_rounded_values(folded.module, batch), strict=True))
-        costs["float16", "weights"] = dict(zip(names, answers_of_rounded_weights(folded.module, batch), strict=True))
-    return Yardstick(truth(subject), subject.reference, costs)
+        costs["float16", "all values"] = named(answers_of_rounded_values(module, batch, size))
+        costs["float16", "weights"] = named(answers_of_rounded_weights(module, batch, size))
+    near: dict[tuple[str, Rounds], list[Values]] = {}
+    if decisions(module):
+        everywhere: list[tuple[str, Rounds]] = [(precision, "all values") for precision in sorted(precisions)]
+        for key in {**dict.fromkeys(everywhere), **dict.fromkeys(costs)}:
+            found = neighbours(module, batch, key[0], size, weights_only=key[1] == "weights")
+            near[key] = [named(one) for one in found]
+    return Yardstick(truth(subject), subject.reference, costs, near)
 
 
-def check(artifact: Artifact, subject: Subject, ours: Yardstick, options: Checks) -> tuple[Check, ...]:
-    """Open the saved file in each engine of its format, run it, compare."""
+def check(
+    artifact: Artifact, subject: Subject, ours: Yardstick, options: Checks, program: ExportedProgram
+) -> tuple[Check, ...]:
+    """Open the saved file in each engine of its format, run it, compare; where it fails, say at which layer.
+
+    `program` is the one that the file was converted from.
+    """
     feed = laid_out(artifact, subject.feed)
-    return tuple(
-        Check(engine.name, _parity(engine, artifact, feed, subject, ours, options)) for engine in engines(artifact)
+    checks = (
+        (engine, Check(engine.name, _parity(engine, artifact, feed, subject, ours, options)))
+        for engine in engines(artifact)
     )
+    return tuple(_explained(made, engine, artifact, feed, subject, program) for engine, made in checks)
+
+
+def _explained(
+    made: Check, engine: Engine, artifact: Artifact, feed: Values, subject: Subject, program: ExportedProgram
+) -> Check:
+    if isinstance(made.parity, NotRun) or made.parity.verdict != "failed":
+        return made
+    failed = next(output for output in made.parity.outputs if output.verdict == "failed")
+    located = locate(artifact, subject, program, feed, rounds=engine.rounds, sample=failed.worst_sample or 0)
+    return Check(made.engine, replace(made.parity, reason=f"{made.parity.reason}; {located.reason}"), located.layer)
 
 
 def _parity(
@@ -65,9 +99,16 @@ def _parity(
         {name: values for name, values in given.items() if name not in _added(artifact)},
         precision=artifact.precision,
         precision_cost=ours.costs.get((artifact.precision, engine.rounds)),
+        neighbours=ours.neighbours.get(_key(artifact, engine), ()),
+        labels=subject.choices,
         tolerance=tolerance(options),
         inputs=subject.inputs,
     )
+
+
+def _key(artifact: Artifact, engine: Engine) -> tuple[str, Rounds]:
+    """Float32 files are run in one way: all their values are rounded, or none."""
+    return artifact.precision, "all values" if artifact.precision == "float32" else engine.rounds
 
 
 def tolerance(options: Checks) -> Tolerance | None:

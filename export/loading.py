@@ -23,6 +23,7 @@ def loaded_of(source: Source, progress: Progress | None = None) -> Loaded:
         progress=progress,
         num_classes=source.num_classes,
         in_chans=source.in_chans,
+        image_size=source.image_size,
         model_args=source.model_args,
         seed=source.seed,
     )
@@ -35,17 +36,22 @@ def skeleton(source: Source) -> nn.Module:
     """
     if source.checkpoint is not None or source.pretrained:
         return loaded_of(source).module
-    variant = models.find(source.variant)
-    classes = 1000 if source.num_classes is None else source.num_classes
-    sized = {"image_size": source.image_size} if source.image_size and "image_size" in variant.model_args else {}
+    variant, options = models.find(source.variant), source.model_args
+    if source.image_size is not None and "image_size" in variant.model_args:
+        options = {**options, "image_size": source.image_size}
+    classes = variant.num_classes if source.num_classes is None else source.num_classes
     with torch.device("meta"):
-        return build(
-            variant, num_classes=classes, in_chans=source.in_chans, options={**source.model_args, **sized}
-        ).eval()
+        return build(variant, num_classes=classes, in_chans=source.in_chans, options=options).eval()
 
 
 def inputs_of(source: Source) -> tuple[TensorSpec, ...]:
-    """What the model takes: pictures (batch, channels, height, width), the batch open."""
-    variant, own = models.find(source.variant), source.model_args.get("image_size")
-    side = source.image_size or (int(str(own)) if own else variant.preprocessing.size)
-    return (TensorSpec("image", (BATCH, source.in_chans, side, side), "float32"),)
+    """What the model takes: pictures (batch, channels, height, width), the batch open.
+
+    Raises ValueError for a model whose input is no picture.
+    """
+    how = models.find(source.variant).preprocessing
+    if how is None:
+        raise ValueError(f"{source.variant} takes no pictures; expected a vision model, `fuseport list` names them")
+    told = source.image_size or source.model_args.get("image_size")
+    sides = how.at(int(str(told))).sides if told else how.sides
+    return (TensorSpec("image", (BATCH, source.in_chans, *sides), "float32"),)

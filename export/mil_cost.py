@@ -133,7 +133,7 @@ def _macs(path: Path, operation: Operation, types: Mapping[str, ValueType], text
         return size * shapes("weight")[0][-1]
     if operation.type == "matmul":
         left = shapes("x")[0]  # (…, M, K), or (…, K, M) if it is to be transposed
-        return size * (left[-1] * left[-2] // made[-2] if len(left) > 1 and len(made) > 1 else left[-1])
+        return size * (math.prod(left[-2:]) // (made[-2] if len(left) > 1 and len(made) > 1 else 1))
     if operation.type == "scaled_dot_product_attention":
         query, key, value = shapes("query")[0], shapes("key")[0], shapes("value")[0]
         return math.prod(query[:-1]) * key[-2] * (query[-1] + value[-1])

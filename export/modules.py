@@ -37,7 +37,7 @@ def modules_in(path: Path) -> dict[str, str]:
 
 
 def modules_beside(path: Path, export_id: str | None) -> dict[str, str]:
-    """Output name → module path, from the `*.report.json` beside the file that tells of this very export; else empty."""
+    """Output name → module path, from the `*.report.json` beside the file that tells of this export; else empty."""
     if not export_id:
         return {}
     for report in sorted(path.absolute().parent.glob("*.report.json")):

@@ -39,9 +39,8 @@ def prepare(subject: Subject, job: Job, stages: Stages) -> Prepared:
 
 def _example(subject: Subject, job: Job) -> Tensor:
     """An input of the right shape; an open batch is traced with two, since one would be taken as fixed."""
-    size = subject.preprocessing.size
     batch = job.batch_size if job.request.batch is None else 2
-    return torch.zeros(batch, job.source.in_chans, size, size)
+    return torch.zeros(batch, job.source.in_chans, *subject.preprocessing.sides)
 
 
 def _dynamic_shapes(job: Job) -> Any:

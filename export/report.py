@@ -8,6 +8,7 @@ that is here; later versions of the same schema only add.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -53,6 +54,8 @@ class ExportReport:
     folded: Folded
     modules: tuple[ModuleCost, ...]
     """What each module of the folded model costs."""
+    static_form: tuple[str, ...]
+    """What the fixed shape of the files settles that the model leaves open: random draws, bounds, ties, batches."""
     results: tuple[Result, ...]
     latencies: dict[str, Latency]
     stages: tuple[Stage, ...]
@@ -79,7 +82,7 @@ def _verdict(check: Check) -> str:
     return "not run" if isinstance(check.parity, NotRun) else check.parity.verdict
 
 
-def report_json(report: ExportReport) -> str:
+def report_json(report: object) -> str:
     """The report as JSON text with a final newline; the order of fields is fixed."""
     return json.dumps(_plain(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
@@ -98,6 +101,6 @@ def _plain(value: Any) -> Any:
         return [_plain(inner) for inner in value]
     if isinstance(value, Path):
         return value.name
-    if isinstance(value, float) and value != value:
+    if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

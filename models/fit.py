@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import FAMILIES, create, variants
+from . import FAMILIES, TIMM_PREFIX, create, timm_models, variants
 from .checkpoint import Checkpoint
 from .unfuse import unfuse
 from .variant import Variant
@@ -126,7 +126,7 @@ def _read_as(variant: Variant, tensors: Mapping[str, Tensor], options: Mapping[s
 def _match(reading: _Reading, *, classifier: bool) -> Fitted | Misfit:
     """The comparison itself; classes and channels are those of the checkpoint."""
     named, notes = reading.named, reading.notes
-    classes, in_chans = _read_off(reading, PROBE) or 1000, _read_off(reading, PROBE + 1) or 3
+    classes, in_chans = _read_off(reading, PROBE) or reading.variant.num_classes, _read_off(reading, PROBE + 1) or 3
     if not classifier or reading.options.get("features"):
         heads = {name.partition(".")[0] for name, shape in reading.shapes.items() if PROBE in shape}
         named, classes = {name: value for name, value in named.items() if name.partition(".")[0] not in heads}, 0
@@ -194,6 +194,8 @@ def _resembles(reading: _Reading) -> bool:
 
 
 def _family(variant: Variant) -> ModuleType | None:
+    if variant.name.startswith(TIMM_PREFIX):
+        return timm_models
     return next((family for family in FAMILIES if family.VARIANTS[0].family == variant.family), None)
 
 

@@ -15,9 +15,10 @@ from . import find
 from .checkpoint import Checkpoint, read
 from .conditioned import fill_conditioned_
 from .fit import Fitted, build, fit
+from .inputs import Input
 from .pretrained import pretrained as published
 from .transfer import Progress
-from .variant import Variant
+from .variant import Preprocessing, Variant
 from .weights_file import CheckpointError
 
 
@@ -50,11 +51,16 @@ class Weights:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A module in evaluation mode, the variant that it is, and its weights' origin."""
+    """A module in evaluation mode, the variant that it is, its weights' origin, and what it takes.
+
+    `preprocessing` is the variant's, at the size asked for; None for a model whose input is no picture.
+    """
 
     module: nn.Module
     variant: Variant
     weights: Weights
+    inputs: tuple[Input, ...]
+    preprocessing: Preprocessing | None
 
 
 def load(
@@ -65,14 +71,16 @@ def load(
     pretrained: bool | str = False,
     num_classes: int | None = None,
     in_chans: int = 3,
+    image_size: int | None = None,
     model_args: Mapping[str, Any] | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Loaded:
     """The variant with weights from a file, the web (`pretrained`: True, "official" or "timm"), or conditioned ones.
 
-    `num_classes` is read off the weights, and 1000 without any. `model_args` are the variant's further options, `seed`
-    is that of conditioned weights, `progress` is told of a download.
+    `num_classes` is read off the weights, and the variant's own without any. `image_size` is the side of its pictures;
+    a variant that is built for one size (it has the option `image_size`) is built for this one. `model_args` are the
+    variant's further options, `seed` is that of conditioned weights, `progress` is told of a download.
     Raises ValueError (CheckpointError, UnknownVariantError) with one line for anything that cannot be used.
     """
     variant = find(variant) if isinstance(variant, str) else variant
@@ -80,8 +88,11 @@ def load(
         raise CheckpointError("both a checkpoint and pretrained weights were asked for; choose one")
     if checkpoint_key is not None and checkpoint is None and not pretrained:
         raise CheckpointError(f"a checkpoint key ({checkpoint_key!r}) was given, but no checkpoint to find it in")
+    preprocessing, options = _sized(variant, image_size, dict(model_args or {}))
+    inputs = (Input("image", (in_chans, *preprocessing.sides)),)
     if checkpoint is None and not pretrained:
-        return _conditioned(variant, num_classes, in_chans, model_args or {}, seed)
+        module = _conditioned(variant, num_classes, inputs[0].shape, options, seed)
+        return Loaded(module, variant, Weights("conditioned", "random", seed=seed), inputs, preprocessing)
 
     if checkpoint is not None:
         kind, file = "checkpoint", Path(checkpoint)
@@ -90,20 +101,34 @@ def load(
         file, which = published(variant, None if pretrained is True else str(pretrained), progress=progress)
         kind, source = "pretrained", which.url
     found = read(file, key=checkpoint_key)
-    fitted = fit(found, variant, num_classes=num_classes, in_chans=in_chans, options=model_args)
+    fitted = fit(found, variant, num_classes=num_classes, in_chans=in_chans, options=options)
     notes = (*_selection(found), *fitted.notes, *_conversion(fitted))
     weights = Weights(kind, source, found.sha256, found.key, fitted.layout, notes=notes)
-    return Loaded(_filled(fitted, variant, found.path), variant, weights)
+    return Loaded(_filled(fitted, variant, found.path), variant, weights, inputs, preprocessing)
+
+
+def _sized(variant: Variant, image_size: int | None, options: dict[str, Any]) -> tuple[Preprocessing, dict[str, Any]]:
+    """How pictures are prepared at the size asked for, and the options with which the variant is built for it."""
+    told = options.get("image_size")
+    if image_size is not None and told not in (None, image_size):
+        raise ValueError(f"image_size={told} and a size of {image_size} were both asked for; choose one")
+    size = image_size if told is None else int(told)
+    assert variant.preprocessing is not None
+    if size is None:
+        return variant.preprocessing, options
+    return variant.preprocessing.at(size), options | (
+        {"image_size": size} if "image_size" in variant.model_args else {}
+    )
 
 
 def _conditioned(
-    variant: Variant, num_classes: int | None, in_chans: int, options: Mapping[str, Any], seed: int
-) -> Loaded:
-    num_classes = 1000 if num_classes is None else num_classes
-    module = build(variant, num_classes=num_classes, in_chans=in_chans, options=options)
-    size = variant.preprocessing.size
-    fill_conditioned_(module, seed, picture=(in_chans, size, size))
-    return Loaded(module, variant, Weights("conditioned", "random", seed=seed))
+    variant: Variant, num_classes: int | None, shape: tuple[int, ...], options: Mapping[str, Any], seed: int
+) -> nn.Module:
+    num_classes = variant.num_classes if num_classes is None else num_classes
+    module = build(variant, num_classes=num_classes, in_chans=shape[0], options=options)
+    channels, height, width = shape
+    fill_conditioned_(module, seed, picture=(channels, height, width))
+    return module
 
 
 def _filled(fitted: Fitted, variant: Variant, path: Path) -> nn.Module:

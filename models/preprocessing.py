@@ -55,13 +55,13 @@ def to_input(picture: Image, preprocessing: Preprocessing) -> Tensor:
     from PIL import Image
     from torchvision.transforms import v2
 
-    longer = max(picture.size) / min(picture.size) * preprocessing.resize
-    if longer * preprocessing.resize > (Image.MAX_IMAGE_PIXELS or float("inf")):
+    height, width = _resized(picture, preprocessing)
+    if height * width > (Image.MAX_IMAGE_PIXELS or float("inf")):
         raise PictureError(f"a picture of {picture.width}×{picture.height} is too long and thin to be resized")
     prepare = v2.Compose(
         [
-            v2.Resize(preprocessing.resize, interpolation=_interpolation(preprocessing)),
-            v2.CenterCrop(preprocessing.size),
+            v2.Resize((height, width), interpolation=_interpolation(preprocessing)),
+            v2.CenterCrop(preprocessing.sides),
             v2.PILToTensor(),
         ]
     )
@@ -70,12 +70,30 @@ def to_input(picture: Image, preprocessing: Preprocessing) -> Tensor:
     return (ordered.float() / 255 - mean) / std
 
 
+def _resized(picture: Image, preprocessing: Preprocessing) -> tuple[int, int]:
+    """Height and width before the crop: covering the scaled input, or with `squash` equal to it."""
+    (height, width), scale = preprocessing.sides, preprocessing.resize / preprocessing.size
+    if preprocessing.squash:
+        return int(height * scale), int(width * scale)
+    if height == width:  # as torchvision rounds it
+        shorter, longer = sorted(picture.size)
+        sides = {shorter: preprocessing.resize, longer: int(preprocessing.resize * longer / shorter)}
+        return sides[picture.height], sides[picture.width]
+    cover = max(height / picture.height, width / picture.width) * scale
+    return round(picture.height * cover), round(picture.width * cover)
+
+
 def contract(preprocessing: Preprocessing) -> dict[str, object]:
     """What a caller must do to a picture before it is an input, as plain data for a report."""
+    how = preprocessing
+    size = how.size if how.width is None else list(how.sides)
+    to: dict[str, object] = {"shorter_side": how.resize}
+    if how.squash or how.width:
+        to = {"both_sides" if how.squash else "cover": [how.resize, int(how.sides[1] * how.resize / how.size)]}
     return {
-        "colour": preprocessing.colour,
-        "resize": {"shorter_side": preprocessing.resize, "interpolation": preprocessing.interpolation},
-        "crop": {"centre": preprocessing.size},
+        "colour": how.colour,
+        "resize": {**to, "interpolation": how.interpolation},
+        "crop": {"centre": size},
         "range": [0.0, 1.0],
         "mean": list(preprocessing.mean),
         "std": list(preprocessing.std),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ class Preprocessing:
     """How a picture file becomes a network input: resize the shorter side, crop the centre, scale to 0..1, normalise.
 
     `size` and `resize` are in pixels; `mean` and `std` are per channel, in the range 0..1, in the order of `colour`.
+    Where a network takes no squares, `size` is the height and `width` the width. `squash` resizes both sides to
+    `resize`, whatever that does to the proportions.
     """
 
     size: int
@@ -26,6 +28,17 @@ class Preprocessing:
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     colour: str = "RGB"
+    width: int | None = None
+    squash: bool = False
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Height and width of the network's input, in pixels."""
+        return self.size, self.width or self.size
+
+    def at(self, size: int) -> Preprocessing:
+        """The same for squares of another size, the margin around the crop kept in proportion."""
+        return replace(self, size=size, width=None, resize=int(self.resize / self.size * size))
 
 
 @dataclass(frozen=True)
@@ -61,16 +74,17 @@ class Variant:
 
     `build(num_classes=…, in_chans=…, **model_args)` returns the module. Parameters and MACs are ours, measured, for
     1000 classes at `preprocessing.size`; MACs count convolutions, linears and matrix products (no bias, norm or
-    activation).
+    activation). Both are None for a variant that is not in our table, `preprocessing` where the input is no picture.
+    `num_classes` is that of the published weights.
     `timm` is the architecture of the same name in timm, whose key layout is accepted as well.
     """
 
     name: str
     family: str
     build: Callable[..., nn.Module]
-    preprocessing: Preprocessing
-    parameters: int
-    macs: int
+    preprocessing: Preprocessing | None
+    parameters: int | None
+    macs: int | None
     parameters_fused: int | None = None
     timm: str | None = None
     weights_of: str | None = None
@@ -79,7 +93,9 @@ class Variant:
     downloads: tuple[Download, ...] = ()
     paper: str = ""
     model_args: dict[str, str] = field(default_factory=dict)
-    """Options of `build` beside num_classes and in_chans, each with one line of help."""
+    """Options of `build` beside num_classes and in_chans, each with one line of help; `image_size` is one where the
+    network itself depends on the size of its pictures."""
+    num_classes: int = 1000
 
 
 def wrong_claims(variant: Variant) -> tuple[tuple[Claim, str], ...]:

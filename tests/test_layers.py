@@ -23,9 +23,9 @@ MAY_IMPORT = {
 
 LIBRARY_HOMES = {
     "coremltools": ("export/to_coreml.py", "export/backends/core_ml.py", "mil/"),
-    "onnx": ("export/to_onnx.py", "export/modules.py", "export/onnx_cost.py", "mil/"),
+    "onnx": ("export/to_onnx.py", "export/points.py", "export/modules.py", "export/onnx_cost.py", "mil/"),
     "onnx_ir": ("export/to_onnx.py", "mil/"),
-    "onnxruntime": ("export/session.py", "mil/"),
+    "onnxruntime": ("export/session.py", "export/points.py", "mil/"),
     "onnxscript": ("export/to_onnx.py",),
     "onnxsim": ("export/to_onnx.py",),
     "timm": ("models/", "export/labels.py"),
