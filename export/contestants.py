@@ -1,7 +1,7 @@
 """Who takes part in a measurement: every subject on every engine that was asked for, opened, and what it is fed.
 
-Inputs are drawn once per shape from a seeded normal distribution, so that all contestants of a model compute on the same
-numbers; pictures of 0..255 are uniform, other whole numbers zero.
+Inputs are drawn once per shape from a seeded normal distribution, so that all contestants of a model compute on the
+same numbers; pictures of 0..255 are uniform, other whole numbers zero.
 """
 
 from __future__ import annotations
@@ -84,6 +84,8 @@ def feed(inputs: Sequence[TensorSpec], batch: int, seed: int) -> Values | NotRun
     """Inputs of the shapes asked for at this batch; NotRun where the file does not take them."""
     made: Values = {}
     for given in inputs:
+        if not _is_number(given.dtype):
+            return NotRun(f"its input {given.name} is of type {given.dtype}; expected numbers")
         if given.shape[:1] != (batch,) and given.shape and isinstance(given.shape[0], int):
             return NotRun(
                 f"it takes a batch of {given.shape[0]} alone, not {batch}; export it with --dynamic-batch, "
@@ -95,6 +97,13 @@ def feed(inputs: Sequence[TensorSpec], batch: int, seed: int) -> Values | NotRun
             )
         made[given.name] = _drawn(given, (batch, *given.shape[1:]) if given.shape else (), seed)
     return made
+
+
+def _is_number(dtype: str) -> bool:
+    try:
+        return np.dtype(dtype).kind in "fiub"
+    except TypeError:
+        return False
 
 
 def _drawn(given: TensorSpec, shape: tuple[int | str, ...], seed: int) -> np.ndarray:
@@ -130,7 +139,7 @@ def _told_apart(names: Sequence[str]) -> list[str]:
 
 
 def _forget(given: Given) -> None:
-    """Ask the system to drop the files from its cache, so that loading reads them from the disk; Linux alone listens."""
+    """Ask the system to drop the files from its cache, so that loading reads the disk; Linux alone listens."""
     if not hasattr(os, "posix_fadvise"):
         return
     for file in files_of(given.file):

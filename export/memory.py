@@ -1,8 +1,8 @@
 """The memory that a contestant takes, in a process of its own: the measuring process holds all contestants at once.
 
-The new process imports the libraries and notes what it holds; then it loads the contestant, calls it, and tells how high
-its resident memory rose above that. On Linux the peak is reset in between; elsewhere the peak of the imports counts as
-what it held, so that a contestant smaller than it reads as nothing.
+The new process imports the libraries and notes what it holds; then it loads the contestant, calls it, and tells how
+high its resident memory rose above that. On Linux the peak is reset in between; elsewhere the peak of the imports
+counts as what it held, so that a contestant smaller than it reads as nothing.
 """
 
 from __future__ import annotations

@@ -7,7 +7,6 @@ every field that is here; later versions of the same schema only add.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,7 +109,7 @@ class Placed:
 
 @dataclass(frozen=True)
 class Work:
-    """What a contestant computes in a call of the batch: multiply-accumulates, bytes of weights, bytes of activations."""
+    """What a contestant computes and moves in a call of the batch."""
 
     macs: int
     weight_bytes: int

@@ -26,8 +26,8 @@ def roofline(threads: int, *, seconds: float = 3.0) -> Roofline:
             2.0 * source.numel() * 4,
             threads=threads,
             method=(
-                f"best of the calls in {seconds:g} s: torch.mm of float32 {SIDE}×{SIDE}, copy of {size / 2**20:.0f} MiB "
-                "(reading and writing counted)"
+                f"best of the calls in {seconds:g} s: torch.mm of float32 {SIDE}×{SIDE}, copy of "
+                f"{size / 2**20:.0f} MiB (reading and writing counted)"
             ),
             seconds=seconds,
         )

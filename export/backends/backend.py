@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..artifact import TensorSpec
+from ..cost import Total
 from ..given import Given, Kind
 from ..profile_report import OperatorTimes, Placed
 from ..subject import Values
@@ -30,9 +31,9 @@ class Opened:
 class Backend:
     """An engine, under the name that `--backend` takes.
 
-    `open(given, threads)` loads a subject (its time is the cold load) and may raise CannotRun, or the errors of whatever
-    loads it; `missing()` loads the engine's library and says why it cannot be used here, "" if it can. `chosen`: whether
-    it is taken without being asked for.
+    `open(given, threads)` loads a subject (its time is the cold load) and may raise CannotRun, or the errors of
+    whatever loads it; `missing()` loads the engine's library and says why it cannot be used here, "" if it can.
+    `chosen`: whether it is taken without being asked for.
     """
 
     name: str
@@ -47,3 +48,5 @@ class Backend:
     """(subject, threads, inputs) → the time of every operator, where this engine tells it."""
     placement: Callable[[Given], tuple[Placed, ...]] | None = None
     """Which operation runs on which device, where this engine tells it."""
+    count: Callable[[Given], Total] | None = None
+    """What it has to compute, where that is not what `fuseport cost` counts for the subject; may raise CannotRun."""

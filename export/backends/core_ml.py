@@ -1,8 +1,8 @@
 """Core ML on macOS, once per choice of compute units, with its plan of which operation runs where.
 
 The timed call is `MLModel.predict`, from numpy arrays or a PIL picture to numpy arrays, coremltools' own conversion
-included: an app that hands over pixel buffers pays less. The plan (`MLComputePlan`, macOS 14.4 and later) is what Core ML
-intends to do, not a trace of what it did.
+included: an app that hands over pixel buffers pays less. The plan (`MLComputePlan`, macOS 14.4 and later) is what Core
+ML intends to do, not a trace of what it did.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..quiet import quiet
 from ..subject import Values
 from .backend import Backend, CannotRun, Chosen, Opened
 
-UNITS = (
+UNITS: tuple[tuple[str, str, str, Chosen], ...] = (
     ("all", "ALL", "all compute units", "always"),
     ("cpu", "CPU_ONLY", "CPU", "when present"),
     ("gpu", "CPU_AND_GPU", "CPU and GPU", "when present"),

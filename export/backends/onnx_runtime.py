@@ -12,10 +12,11 @@ from typing import Any
 from .. import session
 from ..artifact import in_one_line
 from ..given import Given
+from ..operator_times import operator_times
 from ..subject import Values
 from .backend import Backend, CannotRun, Chosen, Opened
 
-PROVIDERS = (
+PROVIDERS: tuple[tuple[str, str, Chosen], ...] = (
     ("cpu", "CPU", "always"),
     ("cuda", "CUDA", "when present"),
     ("tensorrt", "Tensorrt", "when present"),
@@ -60,7 +61,15 @@ def _missing(provider: str) -> str:
 def _backend(name: str, title: str, chosen: Chosen) -> Backend:
     provider = f"{title}ExecutionProvider"
     missing, opener = partial(_missing, provider), partial(_open, provider=provider)
-    return Backend(f"ort-{name}", f"ONNX Runtime {title}", "onnx", opener, missing, chosen)
+    return Backend(
+        f"ort-{name}",
+        f"ONNX Runtime {title}",
+        "onnx",
+        opener,
+        missing,
+        chosen,
+        operators=partial(operator_times, provider=provider),
+    )
 
 
 BACKENDS = tuple(_backend(*row) for row in PROVIDERS)

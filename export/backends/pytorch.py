@@ -1,7 +1,7 @@
 """PyTorch on the CPU: the model as its authors define it, the same folded, and the same compiled.
 
-The timed call is the forward in inference mode, with the model's own weights in float32. What torch.compile generates is
-made in the first call of each batch size.
+The timed call is the forward in inference mode, with the model's own weights in float32. What torch.compile generates
+is made in the first call of each batch size.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from shutil import which
 from typing import Any
 
 from ..artifact import TensorSpec
+from ..cost import Total, total_of
 from ..given import Given
 from ..subject import Values
-from .backend import Backend, Opened
+from .backend import Backend, CannotRun, Opened
 
 Make = Callable[[Any, tuple[TensorSpec, ...]], Any]
 """What is run in a module's place."""
@@ -57,6 +58,17 @@ def _compiled(module: Any, inputs: tuple[TensorSpec, ...]) -> Any:
     return torch.compile(module)
 
 
+def _folded_count(given: Given) -> Total:
+    from ...reparam.layer_cost import layers
+    from ..loading import inputs_of, loaded_of
+
+    return total_of(layers(_folded(loaded_of(given.model).module, inputs_of(given.model))))
+
+
+def _compiled_count(given: Given) -> Total:
+    raise CannotRun("what torch.compile fuses is not counted")
+
+
 def _no_torch() -> str:
     import torch  # noqa: F401  loaded here, so that no contestant's load time contains it
 
@@ -70,6 +82,23 @@ def _no_compiler() -> str:
 
 BACKENDS = (
     Backend("torch", "PyTorch eager", "model", partial(_open, make=_as_it_is), _no_torch, "always"),
-    Backend("torch-folded", "PyTorch folded", "model", partial(_open, make=_folded), _no_torch, "on request"),
-    Backend("torch-compile", "PyTorch compiled", "model", partial(_open, make=_compiled), _no_compiler, "on request"),
+    Backend(
+        "torch-folded",
+        "PyTorch folded",
+        "model",
+        partial(_open, make=_folded),
+        _no_torch,
+        "on request",
+        count=_folded_count,
+    ),
+    Backend(
+        "torch-compile",
+        "PyTorch compiled",
+        "model",
+        partial(_open, make=_compiled),
+        _no_compiler,
+        "on request",
+        "compiling is part of the first call",
+        count=_compiled_count,
+    ),
 )
