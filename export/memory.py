@@ -20,6 +20,7 @@ from .backends import BACKENDS
 from .contestants import Contestant, Ready, feed, open_contestant
 from .given import Given
 from .profile_report import Memory
+from .quiet import quiet
 from .threads import torch_threads
 
 CALLS = 3
@@ -52,8 +53,9 @@ def _peak(name: str, given: Given, backend: str, threads: int, batch: int, seed:
         inputs = feed(ready.opened.inputs, batch, seed)
         if isinstance(inputs, NotRun):
             return inputs
-        for _ in range(CALLS):
-            ready.opened.run(inputs)
+        with quiet("torch"):
+            for _ in range(CALLS):
+                ready.opened.run(inputs)
         return Memory(max(0, loaded - before), max(0, _peak_bytes() - before), before, method)
 
 

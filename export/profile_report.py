@@ -136,6 +136,7 @@ class Entrant:
     throughput: tuple[Throughput | NotRun, ...]
     memory: Memory | NotRun | None
     operators: OperatorTimes | NotRun | None
+    """None also where its engine does not tell; `placement` likewise."""
     placement: tuple[Placed, ...] | NotRun | None
     work: Work | NotRun | None
     roofline: Distance | NotRun | None

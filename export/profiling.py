@@ -24,6 +24,7 @@ from .contestants import INPUTS, LOAD, Contestant, Ready, feed, line_up, open_co
 from .given import Given
 from .memory import memory
 from .profile_report import SCHEMA, Conditions, Entrant, Memory, OperatorTimes, Placed, ProfileReport, Throughput
+from .quiet import quiet
 from .rooflines import roofline
 from .threads import torch_threads
 from .work import under, work_of
@@ -61,8 +62,8 @@ class _Found:
     taken: dict[int, Taken]
     """By batch size; the one that was asked for is always there."""
     memory: dict[str, Memory | NotRun]
-    operators: dict[str, OperatorTimes | NotRun]
-    placement: dict[str, tuple[Placed, ...] | NotRun]
+    operators: dict[str, OperatorTimes | NotRun | None]
+    placement: dict[str, tuple[Placed, ...] | NotRun | None]
     roofline: Roofline | None
 
 
@@ -143,18 +144,20 @@ def _first_call(ready: Ready | NotRun, batch: int, seed: int) -> _First | NotRun
         return inputs
     call = partial(ready.opened.run, inputs)
     try:
-        _, milliseconds = timed_once(call)
+        with quiet("torch"):  # torch.compile talks while it works
+            _, milliseconds = timed_once(call)
     except Exception as error:  # engines raise what they like
         return NotRun(f"it failed in its first call: {in_one_line(error)}")
     return _First(call, milliseconds)
 
 
-def _operators(ready: Ready | NotRun, asked: Asked) -> OperatorTimes | NotRun:
+def _operators(ready: Ready | NotRun, asked: Asked) -> OperatorTimes | NotRun | None:
+    """None where the engine does not tell."""
     if isinstance(ready, NotRun):
         return ready
     backend, given = ready.contestant.backend, ready.contestant.given
     if backend.operators is None:
-        return NotRun(f"{backend.title} does not tell the time of its operators")
+        return None
     inputs = feed(ready.opened.inputs, asked.batch, asked.plan.seed)
     if isinstance(inputs, NotRun):
         return inputs
@@ -164,12 +167,13 @@ def _operators(ready: Ready | NotRun, asked: Asked) -> OperatorTimes | NotRun:
         return NotRun(f"its operators could not be timed: {in_one_line(error)}")
 
 
-def _placement(ready: Ready | NotRun) -> tuple[Placed, ...] | NotRun:
+def _placement(ready: Ready | NotRun) -> tuple[Placed, ...] | NotRun | None:
+    """None where the engine does not tell."""
     if isinstance(ready, NotRun):
         return ready
     backend = ready.contestant.backend
     if backend.placement is None:
-        return NotRun(f"{backend.title} does not tell where its operators run")
+        return None
     try:
         return backend.placement(ready.contestant.given)
     except Exception as error:  # Core ML's plan needs a system that has it

@@ -70,12 +70,22 @@ def _compiled_count(given: Given) -> Total:
 
 
 def _no_torch() -> str:
-    import torch  # noqa: F401  loaded here, so that no contestant's load time contains it
+    from .. import loading  # noqa: F401  imported here, so that no contestant's load time contains it
 
     return ""
 
 
+def _no_rules() -> str:
+    import torch.export  # noqa: F401  as above
+
+    from ... import reparam  # noqa: F401
+
+    return _no_torch()
+
+
 def _no_compiler() -> str:
+    import torch._dynamo  # noqa: F401  as above
+
     found = which("c++") or which("g++") or which("clang++")
     return _no_torch() if found else "torch.compile needs a C++ compiler (g++ or clang++), none is installed here"
 
@@ -87,7 +97,7 @@ BACKENDS = (
         "PyTorch folded",
         "model",
         partial(_open, make=_folded),
-        _no_torch,
+        _no_rules,
         "on request",
         count=_folded_count,
     ),
