@@ -11,11 +11,12 @@ import multiprocessing
 import re
 import resource
 import sys
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from .artifact import NotRun
+from .artifact import NotRun, in_one_line
 from .backends import BACKENDS
 from .contestants import Contestant, Ready, feed, open_contestant
 from .given import Given
@@ -29,14 +30,18 @@ STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 def memory(contestant: Contestant, *, threads: int, batch: int, seed: int) -> Memory | NotRun:
     """The contestant's peak, measured in a new process; NotRun with what that process died of."""
+    return _alone(_peak, contestant.name, contestant.given, contestant.backend.name, threads, batch, seed)
+
+
+def _alone(work: Callable[..., Memory | NotRun], *given: object) -> Memory | NotRun:
+    """What a function says in a process of its own."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        job = pool.submit(_peak, contestant.name, contestant.given, contestant.backend.name, threads, batch, seed)
         try:
-            return job.result()
+            return pool.submit(work, *given).result()
         except BrokenProcessPool:
             return NotRun("its process was killed, most likely for want of memory")
         except Exception as error:  # whatever an engine raises in there
-            return NotRun(f"it failed in its own process: {str(error).splitlines()[0] if str(error) else error!r}")
+            return NotRun(f"it failed in its own process: {in_one_line(error)}")
 
 
 def _peak(name: str, given: Given, backend: str, threads: int, batch: int, seed: int) -> Memory | NotRun:

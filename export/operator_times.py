@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from ..validate.xcode import ort_profile
 from ..validate.xcode.report import Operation, Source
 from . import session
 from .given import Given
-from .modules import EXPORT_ID, modules_beside, modules_in
+from .modules import EXPORT_ID, modules_beside
+from .origins import Origins, origins_in
 from .profile_report import OperatorTime, OperatorTimes
 from .subject import Values
 
@@ -30,8 +32,8 @@ def operator_times(given: Given, threads: int, feed: Values, provider: str = ses
     with tempfile.TemporaryDirectory() as folder:
         calls, trace = _profiled(given.file, threads, feed, provider, Path(folder))
     report = ort_profile.read(_without_first_calls(trace, WARM_UP), Source(ort_profile.NAME, given.name, "", 0))
-    modules, told = _modules(given.file)
-    operators = [_timed(operation, modules) for operation in report.operations]
+    origins, told = _origins(given.file)
+    operators = [_timed(operation, origins) for operation in report.operations]
     whole = sum(operator.ms for operator in operators)
     known = sum(operator.ms for operator in operators if operator.module is not None)
     predict = report.stages["predict"].samples
@@ -63,17 +65,18 @@ def _without_first_calls(trace: list[dict[str, Any]], calls: int) -> list[dict[s
     return [event for event in trace if event.get("ts", 0) >= starts[calls]]
 
 
-def _timed(operation: Operation, modules: dict[str, str]) -> OperatorTime:
+def _timed(operation: Operation, origins: Origins) -> OperatorTime:
     names = (operation.name, *operation.outputs, operation.name.partition("/")[0])  # "node_matmul/MatMulScaleFusion/"
-    known = next((modules[name] for name in names if name in modules), None)
-    return OperatorTime(operation.name, operation.type, known, operation.unit, (operation.seconds or 0.0) * 1e3)
+    module = origins.module_of(names, operation.type)
+    return OperatorTime(operation.name, operation.type, module, operation.unit, (operation.seconds or 0.0) * 1e3)
 
 
-def _modules(path: Path) -> tuple[dict[str, str], str]:
-    """The table of modules, and where it came from."""
-    if found := modules_in(path):
+def _origins(path: Path) -> tuple[Origins, str]:
+    """Where operators come from, and what tells of their modules."""
+    found = origins_in(path)
+    if found.modules:
         return found, f"the nodes of {path.name}"
     told = session.metadata_of(session.open_session(path, threads=1)).get(EXPORT_ID)
-    if found := modules_beside(path, told):
-        return found, "the export's report beside the file"
-    return {}, "nowhere: neither the file nor a report beside it tells"
+    if beside := modules_beside(path, told):
+        return replace(found, modules=beside), "the export's report beside the file"
+    return found, "nowhere: neither the file nor a report beside it tells"
