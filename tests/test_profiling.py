@@ -105,13 +105,19 @@ def test_the_report_is_json_and_is_written_whole(whole: ProfileReport, tmp_path:
 
 
 @pytest.mark.usefixtures("tiny")
-def test_a_model_runs_eager_and_folded_at_every_batch_size():
-    subject = given("shvit_tiny", SOURCE)
-    asked = Asked(backends=("torch", "torch-folded"), throughput=(3,), roofline=False, plan=BRIEF)
-    report = profile([subject], asked)
+def test_a_model_runs_eager_and_folded_at_every_batch_size(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("fuseport.export.profiling.roofline", partial(roofline, seconds=0.0))
+    asked = Asked(backends=("torch", "torch-folded"), throughput=(3,), roofline=True, plan=BRIEF)
+    report = profile([given("shvit_tiny", SOURCE)], asked)
     assert [each.backend for each in report.entrants] == ["torch", "torch-folded"]
     assert len(report.ran) == 2
     assert all(isinstance(each.throughput[0], Throughput) for each in report.entrants)
+    eager, folded = (each.work for each in report.entrants)
+    assert isinstance(eager, Work)
+    assert isinstance(folded, Work)
+    assert folded.macs == eager.macs > 0
+    assert folded.activation_bytes < eager.activation_bytes
+    assert folded.weight_bytes < eager.weight_bytes
 
 
 def stand_in(name: str, run: Callable[[dict], object]) -> Backend:
