@@ -30,7 +30,7 @@ SUITES = {
 }
 
 
-def run(suite: str, sample: float, select: str | None) -> dict[str, Any]:
+def run(suite: str, sample: float, select: str | None, journal: str | None) -> dict[str, Any]:
     """Run one suite in a process of its own and return what the plugin counted."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "table.json")
@@ -39,13 +39,15 @@ def run(suite: str, sample: float, select: str | None) -> dict[str, Any]:
             *("--rootdir", folder, "-p", "benchmarks.conformance_plugin", "-p", "no:cacheprovider", "--tb=no"),
             *("--conformance-sample", f"{sample:g}", "--conformance-out", str(out)),
             *(("-k", select) if select else ()),
+            *(("--conformance-journal", str(Path(journal).resolve())) if journal else ()),
             *("--pyargs", SUITES[suite]),
         ]
-        environment = {**os.environ, "PYMIL_TEST_TARGETS": "mlprogram", "PYTHONPATH": str(HERE.parent)}
-        began = time.process_time(), time.perf_counter()
+        path = os.pathsep.join(filter(None, (str(HERE.parent), os.environ.get("PYTHONPATH"))))
+        environment = {**os.environ, "PYMIL_TEST_TARGETS": "mlprogram", "PYTHONPATH": path}
+        began = time.perf_counter()
         subprocess.run(command, env=environment, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         table = json.loads(out.read_text())
-        table["seconds"] = round(time.perf_counter() - began[1])
+        table["seconds"] = round(time.perf_counter() - began)
     table["sample"] = sample
     table["versions"] = {name: version(name) for name in ("coremltools", "torch", "numpy")}
     table["python"] = platform.python_version()
@@ -97,10 +99,11 @@ def main() -> None:
     parser.add_argument("--suite", choices=SUITES, default="operators")
     parser.add_argument("--sample", type=float, default=0, help="cases per test function; 0 is all")
     parser.add_argument("--select", help="pytest's -k expression")
+    parser.add_argument("--journal", help="note each result in this file; started again, go on from there")
     asked = parser.parse_args()
     store = HERE / "conformance.json"
     tables = json.loads(store.read_text()) if store.exists() else {}
-    tables[asked.suite] = run(asked.suite, asked.sample, asked.select)
+    tables[asked.suite] = run(asked.suite, asked.sample, asked.select, asked.journal)
     store.write_text(json.dumps(tables, indent=1) + "\n")
     (HERE / "conformance.md").write_text(markdown(tables))
     print(markdown(tables))

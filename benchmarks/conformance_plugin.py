@@ -6,11 +6,13 @@ the expected values that Apple wrote down are compared with ours.
 
 `conformance.py` beside this file starts it. `--conformance-sample N` keeps N evenly spaced cases of each test function
 (0.25: one case of every fourth function), `--conformance-out FILE` writes counts, operators seen, and every failure
-with its reason. Some of the tests need scipy.
+with its reason, `--conformance-journal FILE` notes each test as it ends: a later run with the same file leaves out the
+tests that passed in it and counts them in. Some of the tests need scipy.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import platform
 from collections import Counter
@@ -21,11 +23,10 @@ from typing import Any
 import pytest
 
 STACK = ExitStack()
-OUTCOMES: Counter[str] = Counter()
-OPERATORS: Counter[str] = Counter()
-FAILURES: list[dict[str, str]] = []
-PREDICTED: list[object] = []
+PREDICTED: list[Any] = []
 """Models that predicted in the running test."""
+RECORDS: dict[str, dict[str, Any]] = {}
+"""Each test that ran, here or in the journal, by its name."""
 
 EXPLAINED: tuple[tuple[str, str, str], ...] = (
     (
@@ -61,6 +62,7 @@ EXPLAINED: tuple[tuple[str, str, str], ...] = (
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--conformance-sample", type=float, default=0, help="cases per test function; 0 is all")
     parser.addoption("--conformance-out", default=None, help="write the result table as JSON")
+    parser.addoption("--conformance-journal", default=None, help="note each test's result; resume from what is there")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -72,41 +74,44 @@ def pytest_configure(config: pytest.Config) -> None:
     from fuseport.mil.drop_in import drop_in, replaced
 
     config.addinivalue_line("markers", "slow: unused here")
-    STACK.enter_context(drop_in(observer=_observe))
+    STACK.enter_context(drop_in(observer=PREDICTED.append))
     for module in (model, utils):
         STACK.enter_context(replaced(module, "_is_macos", lambda: True))
         STACK.enter_context(replaced(module, "_macos_version", lambda: (15, 9)))
     STACK.enter_context(replaced(testing, "_IS_MACOS", True))
     STACK.enter_context(replaced(deps, "_IS_MACOS", True))
     STACK.enter_context(replaced(platform, "machine", lambda: "arm64"))
+    journal = config.getoption("--conformance-journal")
+    if journal and Path(journal).exists():
+        RECORDS.update({r["test"]: r for r in map(json.loads, Path(journal).read_text().splitlines())})
 
 
 def pytest_unconfigure() -> None:
     STACK.close()
 
 
-def _observe(model: Any) -> None:
-    PREDICTED.append(model)
-    OPERATORS.update({o.type for o in model.function.block.walk()} - {"const"})
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep an even sample of each test function's cases."""
+    """Keep an even sample of each test function's cases, without those that the journal has as passed."""
     wanted = config.getoption("--conformance-sample")
-    if not wanted:
-        return
+    kept = _sample(items, wanted) if wanted else items
+    passed = {name for name, record in RECORDS.items() if record["outcome"] == "passed"}
+    chosen = {item for item in kept if item.nodeid not in passed}
+    config.hook.pytest_deselected(items=[i for i in items if i not in chosen])
+    items[:] = [i for i in items if i in chosen]
+    gc.collect()
+    gc.freeze()  # coremltools collects garbage after each conversion: spare it what the imports made (0.2 s each time)
+
+
+def _sample(items: list[pytest.Item], wanted: float) -> list[pytest.Item]:
     groups: dict[tuple[object, ...], list[pytest.Item]] = {}
     for item in items:
         key = (item.path, getattr(item, "cls", None), getattr(item, "originalname", item.name))
         groups.setdefault(key, []).append(item)
     kept: list[pytest.Item] = []
-    chosen_groups = list(groups.values())[:: max(1, round(1 / wanted))]
-    for cases in chosen_groups:
+    for cases in list(groups.values())[:: max(1, round(1 / wanted))]:
         count = min(max(1, int(wanted)), len(cases))
         kept += [cases[i * len(cases) // count] for i in range(count)]
-    chosen = set(kept)
-    config.hook.pytest_deselected(items=[i for i in items if i not in chosen])
-    items[:] = kept
+    return kept
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -114,15 +119,26 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Note the outcome of one test, the operators that it executed, and why it failed."""
     if report.when != "call":
         return
-    executed = "executed" if PREDICTED else "not executed"
-    OUTCOMES[f"{executed}, {report.outcome}"] += 1
+    record: dict[str, Any] = {
+        "test": report.nodeid,
+        "executed": "executed" if PREDICTED else "not executed",
+        "outcome": report.outcome,
+        "operators": Counter(o.type for m in PREDICTED for o in m.function.block.walk() if o.type != "const"),
+    }
     if report.failed:
-        message = _message(report)
-        reasons = [why for name, text, why in EXPLAINED if name in report.nodeid and text in message]
-        reason = reasons[0] if reasons else "not explained"
-        FAILURES.append({"test": report.nodeid, "executed": executed, "reason": reason, "message": message})
+        record["message"] = _message(report)
+    RECORDS[report.nodeid] = record
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    journal = item.config.getoption("--conformance-journal")
+    if journal and item.nodeid in RECORDS:
+        with Path(journal).open("a") as file:
+            file.write(json.dumps(RECORDS[item.nodeid]) + "\n")
 
 
 def _message(report: pytest.TestReport) -> str:
@@ -130,9 +146,32 @@ def _message(report: pytest.TestReport) -> str:
     return (crash.message if crash else str(report.longrepr)).strip()[:400]
 
 
+def _reason(test: str, message: str) -> str:
+    return next((why for name, text, why in EXPLAINED if name in test and text in message), "not explained")
+
+
+def _table() -> dict[str, Any]:
+    """Counts of the outcomes, operators executed, and every failure with its reason."""
+    outcomes = Counter(f"{r['executed']}, {r['outcome']}" for r in RECORDS.values())
+    operators: Counter[str] = Counter()
+    for record in RECORDS.values():
+        operators.update(record["operators"])
+    failures = [
+        {
+            "test": r["test"],
+            "executed": r["executed"],
+            "reason": _reason(r["test"], r["message"]),
+            "message": r["message"],
+        }
+        for r in RECORDS.values()
+        if r["outcome"] == "failed"
+    ]
+    return {"outcomes": dict(outcomes), "operators": dict(operators.most_common()), "failures": failures}
+
+
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    terminalreporter.write_line(f"conformance: {dict(OUTCOMES)}, {len(OPERATORS)} operator types")
+    table = _table()
+    terminalreporter.write_line(f"conformance: {table['outcomes']}, {len(table['operators'])} operator types")
     out = config.getoption("--conformance-out")
     if out:
-        table = {"outcomes": dict(OUTCOMES), "operators": dict(OPERATORS.most_common()), "failures": FAILURES}
         Path(out).write_text(json.dumps(table, indent=1) + "\n")

@@ -1,22 +1,24 @@
-"""The executor's time and memory beside PyTorch eager: interpreter and ONNX Runtime engine, float32 and float16.
+"""The executor's time beside PyTorch eager: interpreter and ONNX Runtime engine, float32 and float16 packages.
 
     python benchmarks/mil_speed.py --models shvit_s4 swiftformer_l1 --rounds 15 --out mil_speed.json
 
 Each model is built with conditioned weights, captured and converted once (iOS16), and then all engines take turns on
 one picture, on one thread: the medians are of the same minutes of the same machine, and the ratios are to eager of the
-model as its authors define it, unfolded. Load time and peak memory are taken in a process of their own per package:
-memory is what the process grew by over importing everything, beside what it must hold, the decoded weights and the
-largest set of tensors alive at once (read from /proc, so on Linux only).
+model as its authors define it, unfolded. Two more figures say what can be had at all:
+
+    peer    the same model by `torch.onnx.export` (opset 20, optimized) in the same ONNX Runtime, without rounding
+    bound   its products of matrices and convolutions alone, at the highest rate that either library reached in a plain
+            product of matrices between the rounds: no float32 engine on this processor is faster than that
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
 import logging
 import platform
-import subprocess
-import sys
 import tempfile
 import time
 import warnings
@@ -26,37 +28,15 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import onnx
+import onnxruntime
 import torch
 from fuseport import mil, models
 from fuseport.models.conditioned import drawn_pictures, fill_conditioned_
+from torch.utils.flop_counter import FlopCounterMode
 
 MODELS = ("shvit_s4", "swiftformer_l1", "vit_base_patch16_224", "mobilenetv4_conv_small", "fastvit_t8")
 PRECISIONS = ("float32", "float16")
-
-MEMORY = """
-import json, sys, time
-from pathlib import Path
-import numpy as np, torch
-import onnxruntime
-torch.set_num_threads(1)
-torch.nn.functional.conv2d(torch.zeros(1, 3, 32, 32), torch.zeros(8, 3, 3, 3))
-from fuseport import mil
-from fuseport.mil import schema
-schema.model_message()
-
-def peak_mb():  # getrusage would start with the peak of the parent process
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
-
-Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
-before = peak_mb()
-began = time.perf_counter()
-model = mil.load(sys.argv[1])
-load_s = time.perf_counter() - began
-x = np.zeros(model.inputs[0].shape, np.float32)
-model.predict({model.inputs[0].name: x})
-print(json.dumps({"load_s": load_s, "grown_mb": peak_mb() - before}))
-"""
 
 
 def build(name: str) -> tuple[torch.nn.Module, torch.Tensor]:
@@ -94,8 +74,52 @@ def convert(module: torch.nn.Module, x: torch.Tensor, folder: Path) -> dict[str,
     return packages
 
 
-def timed(runners: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median milliseconds of each runner; they take turns."""
+def peer(module: torch.nn.Module, x: torch.Tensor, folder: Path) -> Callable[[], object]:
+    """The model as PyTorch's own exporter writes it, in ONNX Runtime on one thread."""
+    path = folder / "peer.onnx"
+    with contextlib.redirect_stdout(io.StringIO()):
+        torch.onnx.export(module, (x,), str(path), opset_version=20, dynamo=True, optimize=True)
+    session = one_thread(path)
+    given = {session.get_inputs()[0].name: x.numpy()}
+    return lambda: session.run(None, given)
+
+
+def one_thread(model: Path | bytes) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    source = model if isinstance(model, bytes) else str(model)
+    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
+def products(module: torch.nn.Module, x: torch.Tensor) -> int:
+    """Floating-point operations of the model's products of matrices and convolutions, a multiplication and an addition
+    for each element."""
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        module(x)
+    return counter.get_total_flops()
+
+
+def plain_products() -> tuple[dict[str, Callable[[], object]], int]:
+    """One product of two matrices in both libraries, and its floating-point operations."""
+    rows, inner, columns = 256, 768, 768
+    x, weight = torch.randn(rows, inner), torch.randn(inner, columns)
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("MatMul", ["x", "w"], ["y"])],
+        "product",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, (rows, inner))],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, (rows, columns))],
+        [onnx.numpy_helper.from_array(weight.numpy(), "w")],
+    )
+    opset = onnx.helper.make_opsetid("", 20)
+    session = one_thread(onnx.helper.make_model(graph, opset_imports=[opset], ir_version=10).SerializeToString())
+    given = {"x": x.numpy()}
+    runners = {"product in torch": lambda: x @ weight, "product in onnxruntime": lambda: session.run(None, given)}
+    return runners, 2 * rows * inner * columns
+
+
+def timed(runners: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Milliseconds of each runner in each round; they take turns."""
     samples: dict[str, list[float]] = {name: [] for name in runners}
     for runner in runners.values():
         runner()
@@ -104,30 +128,7 @@ def timed(runners: dict[str, Callable[[], object]], rounds: int) -> dict[str, fl
             began = time.perf_counter()
             runner()
             samples[name].append((time.perf_counter() - began) * 1000)
-    return {name: median(values) for name, values in samples.items()}
-
-
-def must_hold_mb(model: mil.Model, inputs: dict[str, Any]) -> tuple[float, float]:
-    """Decoded weights, and the largest set of tensors alive between two operations, in MB."""
-    from fuseport.mil.arithmetic import arithmetic
-    from fuseport.mil.interpreter import Interpreter
-
-    plan = Interpreter(model.function, arithmetic("declared")).plan
-    weights = {id(t): t.nbytes for step in plan.steps for t in step.fixed.values() if isinstance(t, torch.Tensor)}
-    sizes = {name: value.size * 4 for name, value in model.run(inputs, keep="all").values.items()}
-    alive, largest = dict.fromkeys(inputs, 0), 0
-    for step in plan.steps:
-        alive.update({r.variable.name: sizes.get(r.variable.name, 0) for r in step.results})
-        largest = max(largest, sum(alive.values()))
-        for name in step.dead:
-            alive.pop(name, None)
-    return sum(weights.values()) / 2**20, largest / 2**20
-
-
-def footprint(package: Path) -> dict[str, float]:
-    """Load time and growth of a fresh process."""
-    done = subprocess.run([sys.executable, "-c", MEMORY, str(package)], capture_output=True, text=True, check=True)
-    return json.loads(done.stdout)
+    return samples
 
 
 def measure(name: str, rounds: int, folder: Path) -> dict[str, Any]:
@@ -136,34 +137,35 @@ def measure(name: str, rounds: int, folder: Path) -> dict[str, Any]:
     packages = convert(module, x, folder)
     opened = {precision: mil.load(package) for precision, package in packages.items()}
     engines = {precision: mil.accelerate(model, threads=1) for precision, model in opened.items()}
+    plain, operations = plain_products()
+    runners: dict[str, Callable[[], object]] = {"eager": lambda: module(x), "peer": peer(module, x, folder), **plain}
+    for precision in PRECISIONS:
+        runners[f"interpreter {precision}"] = lambda p=precision: opened[p].predict({"x": x})
+        runners[f"onnxruntime {precision}"] = lambda p=precision: engines[p].predict({"x": x})
     with torch.inference_mode():
-        runners: dict[str, Callable[[], object]] = {"eager": lambda: module(x)}
-        for precision in PRECISIONS:
-            runners[f"interpreter {precision}"] = lambda p=precision: opened[p].predict({"x": x})
-            runners[f"onnxruntime {precision}"] = lambda p=precision: engines[p].predict({"x": x})
-        milliseconds = timed(runners, rounds)
-    memory = {}
-    for precision, package in packages.items():
-        weights, live = must_hold_mb(opened[precision], {"x": x})
-        found = footprint(package)
-        file_mb = sum(f.stat().st_size for f in package.rglob("*") if f.is_file()) / 2**20
-        ratio = found["grown_mb"] / (weights + live)
-        memory[precision] = {**found, "file_mb": file_mb, "weights_mb": weights, "live_mb": live, "ratio": ratio}
-    ratios = {key: value / milliseconds["eager"] for key, value in milliseconds.items() if key != "eager"}
-    ran = {precision: engine.ran for precision, engine in engines.items()}
-    return {"milliseconds": milliseconds, "ratio_to_eager": ratios, "memory": memory, "ran": ran}
+        samples = timed(runners, rounds)
+    fastest = min(min(samples.pop(name)) for name in plain)
+    milliseconds = {name: median(values) for name, values in samples.items()}
+    bound = products(module, x) / operations * fastest
+    eager = milliseconds["eager"]
+    ratios = {key: value / eager for key, value in milliseconds.items() if key != "eager"}
+    return {
+        "milliseconds": milliseconds,
+        "ratio_to_eager": ratios,
+        "ratio_of_minima": {key: min(values) / min(samples["eager"]) for key, values in samples.items()},
+        "bound": {"milliseconds": bound, "ratio_to_fastest_eager": bound / min(samples["eager"])},
+        "gflops": operations / fastest / 1e6,
+        "ran": {precision: engine.ran for precision, engine in engines.items()},
+    }
 
 
 def show(name: str, found: dict[str, Any]) -> None:
-    print(f"{name}: eager {found['milliseconds']['eager']:.1f} ms")
+    print(f"{name}: eager {found['milliseconds']['eager']:.1f} ms; {found['ran']}")
     for key, ratio in found["ratio_to_eager"].items():
-        print(f"  {key:22s} {found['milliseconds'][key]:8.1f} ms  {ratio:.2f} x eager")
-    for precision, row in found["memory"].items():
-        held = f"weights {row['weights_mb']:.0f} + live {row['live_mb']:.0f}"
-        print(
-            f"  {precision}: {row['file_mb']:.0f} MB, load {row['load_s']:.2f} s, grown by {row['grown_mb']:.0f} MB = "
-            f"{row['ratio']:.2f} x ({held}); {found['ran'][precision]}"
-        )
+        minima = found["ratio_of_minima"][key]
+        print(f"  {key:22s} {found['milliseconds'][key]:8.1f} ms  {ratio:.2f} x eager ({minima:.2f} of the minima)")
+    limit, ratio = found["bound"]["milliseconds"], found["bound"]["ratio_to_fastest_eager"]
+    print(f"  bound at {found['gflops']:.0f} GFLOPS {limit:13.1f} ms  {ratio:.2f} x the fastest eager")
 
 
 def main() -> None:

@@ -33,7 +33,8 @@ from fuseport.models.swag_cost import choice_counts, implied_count, seed_cost
 from fuseport.models.swag_rows import ROWS, Row
 from fuseport.models.swag_vit import SIZES, SwagViT
 from fuseport.models.tokens import create
-from fuseport.validate.latency import Latency, measure
+from fuseport.validate.latency import Latency
+from fuseport.validate.measure import Plan, measure
 
 DEPENDENT = ("act", "ats")
 DTYPES = {"float32": torch.float32, "float16": torch.float16}
@@ -121,9 +122,7 @@ def timed(runners: dict[str, Callable[[], object]], options: argparse.Namespace)
         runners,
         threads=options.threads,
         batch=1,
-        warmup=options.warmup,
-        min_samples=options.samples,
-        max_seconds=0.0,
+        plan=Plan(warmup=options.warmup, min_samples=options.samples, max_seconds=0.0),
     )
 
 

@@ -52,6 +52,8 @@ def print_variant(variant: Variant, *, as_json: bool) -> None:
         out.print(f"option         {option}: {told}")
     for found in variant.downloads:
         out.print(f"weights        {found.layout}: {found.url}")
+    if variant.weights_of:
+        out.print(f"               those of {variant.weights_of}")
 
 
 def facts(variant: Variant) -> dict[str, Any]:
@@ -71,6 +73,7 @@ def facts(variant: Variant) -> dict[str, Any]:
             for claim in variant.claims
         ],
         "options": variant.model_args,
+        "weights_of": variant.weights_of,
         "downloads": [{"url": found.url, "layout": found.layout} for found in variant.downloads],
     }
 

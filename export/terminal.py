@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from ..validate.latency import Latency
     from .check import Check
     from .report import ExportReport
 
@@ -54,6 +55,7 @@ def summary(report: ExportReport) -> None:
     _print_reasons(out, report)
     if report.latencies:
         out.print(_latency(report))
+        print_verdict(out, report.latencies)
     out.print(" · ".join(f"{stage.name} {stage.seconds:.1f} s" for stage in report.stages), style="dim")
     style = VERDICT_STYLES[report.outcome]
     out.print(f"[{style}]{report.outcome}[/]: {report.reason}")
@@ -82,7 +84,7 @@ def table(*columns: str, left: tuple[str, ...]) -> Table:
 
     made = Table(box=box.SIMPLE, pad_edge=False)
     for column in columns:
-        made.add_column(column, justify="left" if column in left else "right")
+        made.add_column(column, justify="left" if column in left else "right", no_wrap=column == "variant")
     return made
 
 
@@ -146,8 +148,25 @@ def _print_reasons(out: Console, report: ExportReport) -> None:
 
 
 def _latency(report: ExportReport) -> Table:
-    rows = table("runner", "median ms", "p90 ms", "min ms", "samples", "warm-up", "threads", left=("runner",))
+    figures = ("median ms", "interval", "p90 ms", "min ms", "samples", "warm-up", "threads")
+    rows = table("runner", *figures, left=("runner",))
     for name, taken in report.latencies.items():
-        figures = (f"{value:.2f}" for value in (taken.median_ms, taken.p90_ms, taken.min_ms))
-        rows.add_row(name, *figures, str(taken.samples), str(taken.warmup), str(taken.threads))
+        times = (f"{taken.median_ms:.2f}", interval_of(taken), f"{taken.p90_ms:.2f}", f"{taken.min_ms:.2f}")
+        rows.add_row(name, *times, str(taken.samples), str(taken.warmup), str(taken.threads))
     return rows
+
+
+def interval_of(taken: Latency) -> str:
+    """The interval of a median, in milliseconds."""
+    return f"{taken.low_ms:.2f}–{taken.high_ms:.2f}"
+
+
+def print_verdict(out: Console, latencies: Mapping[str, Latency]) -> None:
+    """Who is faster, or why nobody is called so."""
+    from ..validate.race import verdict
+
+    found = verdict(latencies)
+    if found.outcome == "unreliable":
+        out.print(f"[bold red]UNRELIABLE[/]: {found.reason}")
+    elif found.outcome != "nothing to compare":
+        out.print(f"{f'fastest: {found.winner}' if found.winner else 'no winner'}; {found.reason}", markup=False)

@@ -8,7 +8,8 @@ from functools import partial
 import torch
 
 from ..reparam import Folded
-from ..validate.latency import Latency, measure
+from ..validate.latency import Latency
+from ..validate.measure import measure
 from .artifact import Artifact, NotRun
 from .check import laid_out
 from .engines import fastest

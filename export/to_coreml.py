@@ -173,7 +173,7 @@ def _translate(
                 inputs=given,
                 outputs=[ct.TensorType(name=output.name) for output in outputs],
                 minimum_deployment_target=getattr(ct.target, request.deployment_target),
-                compute_precision=ct.precision[request.precision.upper()],
+                compute_precision=_precision(legal, request),
                 pass_pipeline=_passes(legal, request),
                 package_dir=str(package),
                 skip_model_load=True,
@@ -199,6 +199,23 @@ def _require_names(names: list[str]) -> None:
         raise NotConverted(f"Core ML cannot name a tensor {bad[0]!r}; give a letter or _, then letters, digits and _")
     if len(set(names)) < len(names):
         raise NotConverted(f"Core ML needs names that differ for inputs and outputs, but got {', '.join(names)}")
+
+
+def _precision(program: ExportedProgram, request: Request) -> Any:
+    """What is rounded to half precision: everything, but for the nodes of a `Decision`, which are numbered."""
+    import coremltools as ct
+    from coremltools.converters.mil.mil.scope import ScopeSource
+
+    from ..models.tokens.choose import in_decision
+
+    kept = {number for number, node in enumerate(program.graph.nodes) if in_decision(node)}
+    if request.precision == "float32" or not kept:
+        return ct.precision[request.precision.upper()]
+
+    def rounded(made: Any) -> bool:
+        return not kept.intersection(made.scopes.get(ScopeSource.EXIR_DEBUG_HANDLE) or ())
+
+    return ct.transform.FP16ComputePrecision(op_selector=rounded)
 
 
 def _passes(program: ExportedProgram, request: Request) -> Any:

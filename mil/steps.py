@@ -16,6 +16,10 @@ from .errors import ExecutionError
 from .ops.operator import Operator, convert
 from .program import Operation, Variable
 
+IN_PLACE_BYTES = 1 << 20
+"""From this size on a result is rounded in its own memory."""
+PLAIN = (bool, int, float, str, type(None))
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -72,21 +76,43 @@ def run_operator(step: Step, arguments: dict[str, Any]) -> list[Any]:
     if len(values) != len(step.results):
         text = f"{len(values)} results, the program declares {len(step.results)}"
         raise ExecutionError(f"{step.operation.type} {step.operation.name!r}: {text}")
-    return [settled(value, result, step) for value, result in zip(values, step.results, strict=True)]
+    return [settled(value, result, step, arguments) for value, result in zip(values, step.results, strict=True)]
 
 
-def settled(value: Any, result: Result, step: Step) -> Any:
+def settled(value: Any, result: Result, step: Step, arguments: dict[str, Any]) -> Any:
     """`value` rounded and carried as its declared type wants, its shape held against the declared one."""
     if result.carrier is None or not isinstance(value, Tensor):
         return value
     if result.through is not None:
-        value = value.to(result.through)
+        value = _rounded(value, result.through, arguments)
     if value.dtype is not result.carrier:
         value = value.to(result.carrier)
     if result.shape is not None and value.shape != result.shape and not _fits(value, result):
         where = f"{step.operation.type} {result.variable.name!r}"
         raise ExecutionError(f"{where}: computed shape {tuple(value.shape)}, the program declares {result.shape}")
     return value
+
+
+def _rounded(value: Tensor, through: torch.dtype, arguments: dict[str, Any]) -> Tensor:
+    """`value` rounded to `through`: in its own memory where it is large and the operator made it, so that no third copy
+    stands beside the float32 result and the narrow one."""
+    narrow = value.to(through)
+    if value.nbytes < IN_PLACE_BYTES or not value.is_contiguous() or _shared(value, arguments):
+        return narrow
+    return value.copy_(narrow)
+
+
+def _shared(value: Tensor, arguments: dict[str, Any]) -> bool:
+    """Whether the memory of a result may be that of an argument."""
+    if "blocks" in arguments:
+        return True
+    place = value.untyped_storage().data_ptr()
+    given = (v for a in arguments.values() for v in (a if isinstance(a, tuple) else (a,)))
+    return any(not isinstance(v, PLAIN) and not _apart(v, place) for v in given)
+
+
+def _apart(argument: Any, place: int) -> bool:
+    return isinstance(argument, Tensor) and argument.untyped_storage().data_ptr() != place
 
 
 def _fits(value: Tensor, result: Result) -> bool:

@@ -1,7 +1,8 @@
 """The model families, one file each, and the table of their variants; beside them every architecture of timm.
 
-A family is a module with `VARIANTS`, `is_timm(keys)`, `from_timm(state_dict)` and `is_fused(keys)`. A new one is one
-file and one name in `FAMILIES`.
+A family is a module with `VARIANTS`, `is_timm(keys)`, `from_timm(state_dict)` and `is_fused(keys)`. Where not timm but
+another library publishes the same weights, it is named in `LAYOUT`; where a checkpoint needs more than other names,
+`fitted(state_dict, model)` adapts it. A new family is one file and one name in `FAMILIES`.
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ import difflib
 import inspect
 from typing import TYPE_CHECKING
 
-from . import shvit, swiftformer
+from . import shvit, swag, swiftformer
 from .variant import Variant
 
 if TYPE_CHECKING:
     from torch import nn
 
-FAMILIES = (shvit, swiftformer)
+FAMILIES = (shvit, swiftformer, swag)
 TIMM_PREFIX = "timm/"
 
 
@@ -81,6 +82,7 @@ def _require_option(variant: Variant, option: str, value: object) -> None:
     if option not in variant.model_args:
         known = ", ".join(variant.model_args) or "none"
         raise ValueError(f"{variant.name} has no option {option!r}; its options: {known}")
-    default = inspect.signature(variant.build).parameters[option].default
+    known = inspect.signature(variant.build).parameters  # a family that takes **options checks them itself
+    default = known[option].default if option in known else None
     if isinstance(default, bool) and not isinstance(value, bool):
         raise ValueError(f"option {option} of {variant.name} must be True or False; got {value!r}")

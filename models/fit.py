@@ -36,7 +36,7 @@ class Fitted:
     skeleton: nn.Module
     tensors: dict[str, Tensor]
     layout: str
-    """"official" or "timm"."""
+    """"official", or the other publisher: "timm", "torchvision"."""
     num_classes: int
     in_chans: int
     options: dict[str, Any]
@@ -70,7 +70,11 @@ def fit(
     With `num_classes=0` or the option `features` the checkpoint's classifier is left out.
     Raises CheckpointError when it does not fit, with the variant that it would fit, if any.
     """
-    found = _match(_read_as(variant, checkpoint.tensors, options or {}), classifier=num_classes != 0)
+    try:
+        reading = _read_as(variant, checkpoint.tensors, options or {})
+    except CheckpointError as error:
+        raise CheckpointError(f"{checkpoint.path}: {error}") from error
+    found = _match(reading, classifier=num_classes != 0)
     if isinstance(found, Misfit):
         fused = " (already fused: it holds no batch-norm statistics)" if _is_fused(checkpoint.tensors) else ""
         others = ", ".join(checkpoint.other_keys)
@@ -113,6 +117,9 @@ def _read_as(variant: Variant, tensors: Mapping[str, Tensor], options: Mapping[s
     if _is_fused(named):
         named, restored = unfuse(named, probe)
         notes = (f"already fused: {restored} batch norms put back as identities",) if restored else ()
+    if adapt := getattr(_family(variant), "fitted", None):
+        named, adapted = adapt(named, probe)
+        notes += adapted
     return _Reading(variant, named, layout, dict(options), notes, _shapes(probe))
 
 
@@ -160,8 +167,11 @@ _FORMS: tuple[tuple[str, dict[str, Any], bool], ...] = (
 
 def _owner(tensors: Mapping[str, Tensor], asked: Variant) -> str:
     """Which variant, or which form of it, the checkpoint would fit: advice in one phrase."""
-    for variant in (asked, *variants().values()):
-        reading = _read_as(variant, tensors, {})
+    for variant in (asked, *(variant for variant in variants().values() if variant.weights_of is None)):
+        try:
+            reading = _read_as(variant, tensors, {})
+        except CheckpointError:
+            continue
         for how, options, classifier in _FORMS if _resembles(reading) else ():
             if options.keys() <= variant.model_args.keys():
                 form = replace(reading, options={**reading.options, **options})
@@ -169,7 +179,8 @@ def _owner(tensors: Mapping[str, Tensor], asked: Variant) -> str:
                     return f"it fits {variant.name}{how}"
     if _is_fused(tensors):
         return "give the checkpoint as it was before fusing"
-    return f"it fits no variant known here ({', '.join(variants())})"
+    known = (name for name, variant in variants().items() if variant.weights_of is None)
+    return f"it fits no variant known here ({', '.join(known)})"
 
 
 def _resembles(reading: _Reading) -> bool:
@@ -193,7 +204,7 @@ def _family(variant: Variant) -> ModuleType | None:
 def _official_names(tensors: Mapping[str, Tensor], family: ModuleType | None) -> tuple[dict[str, Tensor], str]:
     """The tensors under the authors' names, and in which layout they came."""
     if family is not None and family.is_timm(tensors):
-        return family.from_timm(dict(tensors)), "timm"
+        return family.from_timm(dict(tensors)), getattr(family, "LAYOUT", "timm")
     return dict(tensors), "official"
 
 

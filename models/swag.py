@@ -19,7 +19,10 @@ from .tokens import BY_NAME, create
 from .tokens.options import switch
 from .variant import Claim, Download, Preprocessing, Variant
 
-__all__ = ["VARIANTS", "build", "fitted", "from_timm", "is_fused", "is_timm"]
+__all__ = ["LAYOUT", "VARIANTS", "build", "fitted", "from_timm", "is_fused", "is_timm"]
+
+LAYOUT = "torchvision"
+"""Whose keys `from_timm` maps: timm has no model of these weights."""
 
 
 def build(
@@ -103,10 +106,11 @@ _PAPERS = {
     "evo": "https://arxiv.org/abs/2108.01390",
     "smyrf": "https://arxiv.org/abs/2010.05315",
 }
+_SEED = "the README of Expedit-SWAG"
 _TOP1 = {
     "b16": Claim("top1_percent", "85.304 %", 85.304, "torchvision, ViT_B_16_Weights.IMAGENET1K_SWAG_E2E_V1"),
-    "l16": Claim("top1_percent", "88.1 %", 88.1, "the README of Expedit-SWAG"),
-    "h14": Claim("top1_percent", "88.5 %", 88.5, "the README of Expedit-SWAG"),
+    "l16": Claim("top1_percent", "88.1 %", 88.1, _SEED),
+    "h14": Claim("top1_percent", "88.5 %", 88.5, _SEED),
 }
 _FILES = {"b16": "vit_b_16_swag-9ac1b537", "l16": "vit_l_16_swag-4f3808c9", "h14": "vit_h_14_swag-80465313"}
 _PARAMETERS = {"b16": 86_859_496, "l16": 305_174_504, "h14": 633_470_440}
@@ -122,6 +126,12 @@ _MACS = {  # of the static form, which for ACT and ATS saves nothing, with the d
 }
 
 
+def _gflops(method: str, size: str) -> tuple[Claim, ...]:
+    """The GFLOPs column of the seed's table, in the seed's own counting (`swag_cost.py`)."""
+    rows = [row for row in rows_of(method, size) if row.gflops]
+    return tuple(Claim("seed_gflops", f"{row.gflops} G ({row.preset})", float(row.gflops) * 1e9, _SEED) for row in rows)
+
+
 def _variant(method: str, size: str) -> Variant:
     side = SIZES[size].image
     presets = ", ".join(row.preset for row in rows_of(method, size))
@@ -133,8 +143,9 @@ def _variant(method: str, size: str) -> Variant:
         preprocessing=Preprocessing(size=side, resize=side),
         parameters=_PARAMETERS[size],
         macs=dict(zip(SIZES, _MACS[method], strict=True))[size],
-        claims=(_TOP1[size],) if method == "none" else (),
-        downloads=(Download(f"https://download.pytorch.org/models/{_FILES[size]}.pth", "timm"),),
+        weights_of=f"vit_{size}_in1k" if method != "none" else None,
+        claims=((_TOP1[size],) if method == "none" else ()) + _gflops(method, size),
+        downloads=(Download(f"https://download.pytorch.org/models/{_FILES[size]}.pth", LAYOUT),),
         paper=_PAPERS[method],
         model_args={
             "image_size": f"side of the pictures, a multiple of {SIZES[size].patch} (default: {side})",

@@ -49,16 +49,18 @@ def from_torchvision(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return renamed
 
 
-def fitted(state_dict: Mapping[str, Tensor], model: SwagViT) -> dict[str, Tensor]:
-    """The state dict with its position embedding resized to the model's grid where the lengths differ.
+def fitted(state_dict: Mapping[str, Tensor], model: SwagViT) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """The state dict with its position embedding resized to the model's grid where the lengths differ, and notes.
 
     Raises CheckpointError if these are the weights of another size, which it names, or have no square grid.
     """
     _require_size(state_dict, model)
     positions = state_dict.get(POSITIONS)
     if positions is None or positions.shape == model.encoder.pos_embedding.shape:
-        return dict(state_dict)
-    return {**state_dict, POSITIONS: resized_positions(positions, model.shape.grid)}
+        return dict(state_dict), ()
+    resized = resized_positions(positions, model.shape.grid)
+    note = f"position embedding resized from {len(positions)} to {len(resized)} tokens"
+    return {**state_dict, POSITIONS: resized}, (note,)
 
 
 def resized_positions(positions: Tensor, grid: tuple[int, int]) -> Tensor:

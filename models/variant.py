@@ -43,7 +43,9 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class Claim:
-    """A published figure. `what` is one of parameters, macs, top1_percent, latency_ms; `text` is printed at `source`.
+    """A published figure; `text` is how `source` prints it.
+
+    `what` is one of parameters, macs, seed_gflops (in the counting of `swag_cost.py`), top1_percent, latency_ms.
 
     `value` is in units of one (28.5 M parameters are 28.5e6), percent, or milliseconds.
     """
@@ -58,7 +60,7 @@ class Claim:
 class Download:
     """One file of trained weights on the web.
 
-    `layout` is "official" or "timm" (whose keys differ); `sha256` is None where the publisher states none.
+    `layout` is "official", or "timm" or "torchvision", whose keys differ; `sha256` is None where none is stated.
     """
 
     url: str
@@ -85,6 +87,8 @@ class Variant:
     macs: int | None
     parameters_fused: int | None = None
     timm: str | None = None
+    weights_of: str | None = None
+    """The variant with the same weights under the same keys, where this one only computes otherwise."""
     claims: tuple[Claim, ...] = ()
     downloads: tuple[Download, ...] = ()
     paper: str = ""

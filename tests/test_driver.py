@@ -9,7 +9,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from fuseport.models import create, variants
+from contract import FULL_SIZE
+from fuseport.models import create
 from fuseport.reparam import RULES, FoldError, Match, capture, conv_bn, fold
 from fuseport.reparam.proof import random_values, side_enough
 from golden_weights import GOLDEN, image, load_golden_
@@ -129,9 +130,9 @@ def _second_head(module: nn.Module) -> int:
     return sum(value.numel() for name, value in module.named_parameters() if name == "dist_head.weight")
 
 
-@pytest.mark.parametrize("name", list(variants()))
+@pytest.mark.parametrize("name", FULL_SIZE)
 def test_every_variant_folds_to_no_batch_norm(name: str) -> None:
-    variant = variants()[name]
+    variant = FULL_SIZE[name]
     module = load_golden_(create(name))
     size = variant.preprocessing.size
     x = image((1, 3, size, size), "A")

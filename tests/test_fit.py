@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import timm
 import torch
+import torchvision
+from contract import FULL_SIZE
 from fuseport import models
 from fuseport.models.checkpoint import Checkpoint
 from fuseport.models.fit import Fitted, fit
@@ -36,7 +38,7 @@ def _refusal(tensors: dict[str, Tensor], name: str, **options: Any) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("name", models.variants())
+@pytest.mark.parametrize("name", FULL_SIZE)
 def test_official_and_timm_layouts(name: str) -> None:
     variant = models.find(name)
     fitted = _fit(_weights(name), name)
@@ -47,6 +49,29 @@ def test_official_and_timm_layouts(name: str) -> None:
     fitted = _fit(theirs, name)
     assert fitted.layout == "timm"
     assert fitted.tensors.keys() == fitted.skeleton.state_dict().keys()
+
+
+@pytest.mark.parametrize("name", ["vit_b16_in1k", "tome_vit_b16_in1k"])
+def test_torchvisions_layout_and_resolution(name: str) -> None:
+    """The same weights of another publisher, made for 224 pixels: only the position embedding is another."""
+    with torch.device("meta"):
+        theirs = torchvision.models.vit_b_16(num_classes=7).state_dict()
+    fitted = _fit(theirs, name)
+    assert (fitted.layout, fitted.num_classes) == ("torchvision", 7)
+    assert fitted.notes == ("position embedding resized from 197 to 577 tokens",)
+    assert fitted.tensors.keys() == fitted.skeleton.state_dict().keys()
+    assert _fit(theirs, name, options={"image_size": 224}).notes == ()
+    assert _fit(_weights("vit_b16_in1k"), name).layout == "official"
+
+
+def test_the_size_of_a_vit_is_named() -> None:
+    message = _refusal(_weights("vit_l16_in1k"), "tome_vit_b16_in1k")
+    assert message.startswith("weights.pth: the checkpoint is ViT-L/16 (vit_l16_in1k) of patch 16, width 1024 and 24")
+    assert _refusal(_weights("vit_l16_in1k", image_size=224), SHVIT).endswith("it fits vit_l16_in1k")
+    assert _refusal(_weights("ats_vit_b16_in1k"), SHVIT).endswith("it fits vit_b16_in1k")
+    assert _refusal(_weights("vit_b16_in1k", num_classes=0), "vit_b16_in1k").endswith(
+        "it fits vit_b16_in1k with num_classes=0"
+    )
 
 
 @pytest.mark.parametrize("name", [SHVIT, SWIFT])

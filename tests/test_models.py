@@ -1,4 +1,7 @@
-"""The contract that every variant of every family passes, and the table of variants."""
+"""The contract that every variant of every family passes, and the table of variants.
+
+`contract.py` says which variants run at full size, and which as tiny ones.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from itertools import chain
 import pytest
 import timm
 import torch
+from contract import CONTRACT, FULL_SIZE, SMALL_FAMILIES, TINY_SWAG, built
 from fuseport.models import FAMILIES, UnknownVariantError, create, find, variants
 from fuseport.models.variant import Claim, Variant, wrong_claims
 from golden_weights import GOLDEN, assert_close, golden, image, load_golden_
@@ -19,8 +23,9 @@ OFFICIAL_KEYS = json.loads((GOLDEN / "official_keys.json").read_text())
 FACTS = json.loads((GOLDEN / "model_facts.json").read_text())
 FACTS = {name.lower(): facts for family in ("shvit", "swiftformer") for name, facts in FACTS[family].items()}
 
-every_variant = pytest.mark.parametrize("variant", variants().values(), ids=lambda variant: variant.name)
-smallest_of_each_family = pytest.mark.parametrize("name", [family.VARIANTS[0].name for family in FAMILIES])
+every_variant = pytest.mark.parametrize("variant", CONTRACT.values(), ids=lambda variant: variant.name)
+every_full_size = pytest.mark.parametrize("variant", FULL_SIZE.values(), ids=lambda variant: variant.name)
+smallest_of_each_family = pytest.mark.parametrize("name", [family.VARIANTS[0].name for family in SMALL_FAMILIES])
 
 
 def family_of(variant: Variant):
@@ -36,14 +41,14 @@ def outputs(module: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
 # ---- what the variant says of itself -------------------------------------------------------------------------------
 
 
-@every_variant
+@every_full_size
 def test_keys_and_shapes_are_the_official_ones_in_order(variant: Variant) -> None:
     with torch.device("meta"):
         state = create(variant.name).state_dict()
     assert [(key, list(value.shape)) for key, value in state.items()] == [*OFFICIAL_KEYS[variant.name].items()]
 
 
-@every_variant
+@every_full_size
 def test_counts_are_the_measured_ones(variant: Variant) -> None:
     facts, size = FACTS[variant.name], variant.preprocessing.size
     assert (variant.parameters, variant.macs, size) == (
@@ -86,7 +91,7 @@ def test_a_claim_stands_within_one_step_of_its_last_digit(text: str, value: floa
     assert bool(wrong_claims(variant)) is not stands
 
 
-@every_variant
+@every_full_size
 def test_claims_downloads_and_preprocessing_are_stated(variant: Variant) -> None:
     assert {"parameters", "macs", "top1_percent"} <= {claim.what for claim in variant.claims}
     assert all(claim.source and claim.text for claim in variant.claims)
@@ -101,7 +106,7 @@ def test_claims_downloads_and_preprocessing_are_stated(variant: Variant) -> None
 # ---- a second witness ----------------------------------------------------------------------------------------------
 
 
-@every_variant
+@every_full_size
 def test_timms_model_gives_the_same_logits_with_mapped_weights_both_ways(variant: Variant) -> None:
     family, theirs, ours = family_of(variant), timm.create_model(variant.timm).eval(), create(variant.name)
     timm_state = theirs.state_dict()
@@ -119,7 +124,7 @@ def test_timms_model_gives_the_same_logits_with_mapped_weights_both_ways(variant
     assert torch.equal(outputs(back, x)[0], outputs(ours, x)[0])
 
 
-@every_variant
+@every_full_size
 def test_from_timm_leaves_official_keys_alone(variant: Variant) -> None:
     family, keys = family_of(variant), OFFICIAL_KEYS[variant.name]
     assert list(family.from_timm(dict.fromkeys(keys))) == list(keys)
@@ -129,13 +134,12 @@ def test_from_timm_leaves_official_keys_alone(variant: Variant) -> None:
 # ---- what it computes ----------------------------------------------------------------------------------------------
 
 
-def assert_captures(name: str, **options: bool) -> None:
+def assert_captures(module: nn.Module, *, may_read_sizes: bool = False) -> None:
     """torch.export takes the model with an open batch, reading no sizes, and the program computes the same."""
-    module = golden(name, **options)
     shapes = ({0: torch.export.Dim("batch", min=1, max=64)},)
     program = torch.export.export(module, (image((2, 3, 64, 64), "A"),), dynamic_shapes=shapes)
     operators = [str(node.target) for node in program.graph.nodes if node.op == "call_function"]
-    assert not [op for op in operators if "sym_size" in op], "a size is read"
+    assert may_read_sizes or not [op for op in operators if "sym_size" in op], "a size is read"
     assert not [op for op in operators if op.endswith("_.default")], "something works in place"
     x = image((3, 3, 64, 64), "B")
     for captured, eager in zip(outputs(program.module(), x), outputs(module, x), strict=True):
@@ -144,25 +148,29 @@ def assert_captures(name: str, **options: bool) -> None:
 
 @every_variant
 def test_capture_keeps_the_batch_open(variant: Variant) -> None:
-    assert_captures(variant.name)
+    assert_captures(built(variant), may_read_sizes=variant.name in TINY_SWAG)
 
 
 @smallest_of_each_family
 @pytest.mark.parametrize("option", ["features", "distillation"])
 def test_capture_takes_every_option(name: str, option: str) -> None:
-    assert_captures(name, **{option: True})
+    assert_captures(golden(name, **{option: True}))
 
 
 @every_variant
 def test_pictures_of_a_batch_do_not_mix(variant: Variant) -> None:
-    module, x = golden(variant.name), image((2, 3, 64, 64), "A")
+    module, x = built(variant), image((2, 3, 64, 64), "A")
     assert_close(outputs(module, x)[0][1:], outputs(module, x[1:])[0], 1e-5)
 
 
-@smallest_of_each_family
-def test_other_classes_and_channels(name: str) -> None:
-    module = golden(name, num_classes=10, in_chans=1)
+@every_variant
+def test_other_classes_and_channels(variant: Variant) -> None:
+    module = built(variant, num_classes=10, in_chans=1)
     assert outputs(module, image((2, 1, 64, 64), "A"))[0].shape == (2, 10)
+
+
+@smallest_of_each_family
+def test_features_without_a_head_are_the_last_stages(name: str) -> None:
     (pooled,) = outputs(create(name, num_classes=0), image((2, 3, 64, 64), "A"))
     assert pooled.shape == outputs(create(name, features=True), image((2, 3, 64, 64), "A"))[-1].shape[:2]
 
@@ -188,8 +196,16 @@ def test_an_input_that_does_not_fit_gets_one_clear_line(name: str, shape: tuple[
 @smallest_of_each_family
 @pytest.mark.parametrize("options", [{}, {"features": True}, {"distillation": True}], ids=str)
 def test_every_parameter_takes_part_in_training(name: str, options: dict[str, bool]) -> None:
-    module = golden(name, **options).train()
-    y = module(image((2, 3, 96, 96), "A"))
+    assert_trains(golden(name, **options))
+
+
+@pytest.mark.parametrize("variant", TINY_SWAG.values(), ids=lambda variant: variant.name)
+def test_every_parameter_takes_part_in_training_with_every_method(variant: Variant) -> None:
+    assert_trains(built(variant))
+
+
+def assert_trains(module: nn.Module) -> None:
+    y = module.train()(image((2, 3, 64, 64), "A"))
     sum(part.square().mean() for part in (y if isinstance(y, tuple) else (y,))).backward()
     assert [name for name, p in module.named_parameters() if p.grad is None] == []
 
@@ -201,6 +217,11 @@ def test_names_are_unique_and_found() -> None:
     names = [variant.name for variant in chain.from_iterable(family.VARIANTS for family in FAMILIES)]
     assert list(variants()) == names
     assert all(find(name).name == name for name in names)
+
+
+def test_weights_are_shared_with_a_variant_that_has_its_own() -> None:
+    owners = {name for name, variant in variants().items() if variant.weights_of is None}
+    assert {variant.weights_of for variant in variants().values()} - {None} <= owners
 
 
 def test_unknown_names_get_suggestions() -> None:

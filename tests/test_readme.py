@@ -10,6 +10,7 @@ import click
 import pytest
 from fuseport.export import FORMATS, cli
 from fuseport.models import variants
+from fuseport.models.swag_vit import SIZES
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -62,7 +63,18 @@ def test_the_table_of_variants_is_the_tables_own() -> None:
             f"{variant.macs:,}",
         )
         for name, variant in variants().items()
+        if variant.family != "swag"
     ]
+
+
+def test_the_table_of_token_reduction_is_the_tables_own() -> None:
+    rows = re.findall(
+        r"^\| (?:`(\w+_)`|–) \| \w[^|]+: [^|]+ \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \|", README, re.MULTILINE
+    )
+    told = {f"{prefix}vit_{size}_in1k": macs for prefix, *row in rows for size, macs in zip(SIZES, row, strict=True)}
+    assert told == {name: f"{variant.macs:,}" for name, variant in variants().items() if variant.family == "swag"}
+    for size in SIZES:
+        assert f"`{size}` ({variants()[f'vit_{size}_in1k'].parameters:,}" in README
 
 
 def test_the_table_of_formats_is_complete() -> None:

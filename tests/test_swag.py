@@ -44,7 +44,9 @@ def test_every_variant_says_what_it_takes(variant: Variant) -> None:
     assert variant.downloads[0].url.startswith("https://download.pytorch.org/models/vit_")
     plain = variant.name.startswith("vit_")
     assert ("preset" in variant.model_args) == ("choices" in variant.model_args) == (not plain)
-    assert bool(variant.claims) == plain
+    assert (variant.weights_of is None) == plain
+    assert {claim.what for claim in variant.claims} <= {"top1_percent", "seed_gflops"}
+    assert bool(variant.claims) == (plain or "b16" not in variant.name)
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.size == "b16"], ids=lambda row: row.preset)

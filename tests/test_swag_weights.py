@@ -14,7 +14,9 @@ from swag_golden import CASES, TINY, golden_model, pictures, tiny
 def test_golden_resized_position_embedding() -> None:
     model, case = golden_model("vit_pos_interp"), CASES["vit_pos_interp"]
     smaller = {**model.state_dict(), POSITIONS: torch.from_numpy(weight(POSITIONS, (65, 1, 48), "A"))}
-    model.load_state_dict(fitted(smaller, model))
+    weights, notes = fitted(smaller, model)
+    assert notes == ("position embedding resized from 65 to 145 tokens",)
+    model.load_state_dict(weights)
     with torch.inference_mode():
         assert_close(model(pictures("vit_pos_interp")), torch.tensor(case["logits"]))
 

@@ -1,31 +1,21 @@
-"""How long each runner takes, measured side by side: median, p90, and the conditions under which the numbers hold.
+"""How long one call takes: the figures of a series of samples, and the conditions under which they hold.
 
-Runners that are compared are run interleaved, one call each per round and in another order every round, so that a
-machine that slows down (heat, a neighbour) slows all of them alike, and none always runs on the caches that another one
-left. The garbage collector is off while the clock runs, and nothing but the call itself lies between its two readings.
-
-The clock and the seed of the order are arguments, so a test can hold them still. `spread` says when the machine was too
-restless for a median to mean much.
+Percentiles are samples themselves (nearest rank): with fewer than a hundred of them, p99 is the slowest one. The median
+comes with the interval in which another run of the same kind would find it (`interval.py`); `spread` says when the
+machine was too restless for a median to mean much.
 """
 
 from __future__ import annotations
 
-import gc
-import platform
-import re
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil, inf
-from pathlib import Path
-from random import Random
+from math import ceil
 from statistics import median
 
-Call = Callable[[], object]
+from .interval import Interval
 
 UNSTEADY = 0.25
-"""A spread above this is called unsteady in words."""
+"""A spread above this is called unsteady in words, and no winner is declared."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +24,14 @@ class Latency:
 
     median_ms: float
     p90_ms: float
-    """The smallest sample that at least nine tenths of the samples do not exceed."""
+    """The smallest sample that at least nine tenths of the samples do not exceed; p95_ms and p99_ms likewise."""
     min_ms: float
     spread: float
     """Interquartile range over the median: 0.02 is a quiet machine, above UNSTEADY the median means little."""
     samples: int
+    """Samples that the figures stand on; the calls before the first one, `warmup`, were discarded."""
     warmup: int
-    """Calls before the first sample, not timed."""
+    """Calls before the first sample, which no figure but `first_ms` contains."""
     threads: int
     batch: int
     device: str
@@ -48,104 +39,82 @@ class Latency:
     """What lies in the timed region."""
     samples_ms: tuple[float, ...]
     """Every sample, in the order in which they came."""
+    p95_ms: float
+    p99_ms: float
+    low_ms: float
+    """Lower end of the interval of the median, at `confidence`."""
+    high_ms: float
+    confidence: float
+    settled: bool
+    """Whether the interval came within the bound that was asked for before time ran out."""
+    first_ms: float | None
+    """The very first call, which pays for what is prepared late; None where there was no call before the samples."""
+
+    @property
+    def interval(self) -> Interval:
+        return Interval(self.low_ms, self.high_ms)
+
+    @property
+    def unsteady(self) -> bool:
+        return self.spread > UNSTEADY
 
     def describe(self) -> str:
         """One line with the numbers and their conditions."""
-        unsteady = f", unsteady: half of the samples spread over {self.spread:.0%}" if self.spread > UNSTEADY else ""
+        unsteady = f", unsteady: half of the samples spread over {self.spread:.0%}" if self.unsteady else ""
         threads = f"{self.threads} thread{'s' * (self.threads != 1)}"
         return (
-            f"median {self.median_ms:.2f} ms, p90 {self.p90_ms:.2f} ms ({self.samples} samples after {self.warmup} "
-            f"warm-up, batch {self.batch}, {threads}, {self.device}{unsteady})"
+            f"median {self.median_ms:.2f} ms ({self.confidence:.0%} interval {self.low_ms:.2f} to {self.high_ms:.2f}), "
+            f"p90 {self.p90_ms:.2f} ms ({self.samples} samples after {self.warmup} warm-up, batch {self.batch}, "
+            f"{threads}, {self.device}{unsteady})"
         )
 
 
-def measure(
-    runners: Mapping[str, Call],
+@dataclass(frozen=True)
+class Conditions:
+    """What the caller has arranged for every runner alike; it is written down here, not set."""
+
+    threads: int
+    batch: int
+    device: str
+    timed: str = "one call, input and output in memory"
+
+
+def latency_of(
+    samples_ms: Sequence[float],
+    conditions: Conditions,
     *,
-    threads: int,
-    batch: int,
-    device: str | None = None,
-    timed: str = "one call, input and output in memory",
-    warmup: int = 3,
-    min_samples: int = 20,
-    max_seconds: float = 10.0,
-    seed: int = 0,
-    clock: Callable[[], int] = time.perf_counter_ns,
-) -> dict[str, Latency]:
-    """The latency of each runner, by name. `clock` returns nanoseconds.
-
-    `threads`, `batch`, `device` (None: this machine's processor) and `timed` are what the caller has arranged; they are
-    written down, not set.
-    After `warmup` untimed calls each, whole rounds of one call per runner are timed, until `max_seconds` are spent and
-    every runner has `min_samples`; the latter wins. An error of a runner is raised as it is. Raises a ValueError for
-    counts that measure nothing.
-    """
-    _check(runners, warmup, min_samples, max_seconds)
-    for call in runners.values():
-        for _ in range(warmup):
-            call()
-    order, random = list(runners), Random(seed)
-    taken: dict[str, list[float]] = {name: [] for name in runners}
-    deadline = clock() + int(max_seconds * 1e9)
-    with _no_garbage_collection():
-        while len(taken[order[0]]) < min_samples or clock() < deadline:
-            random.shuffle(order)
-            for name in order:
-                taken[name].append(_time(runners[name], clock))
-    conditions = (warmup, threads, batch, device or processor(), timed)
-    return {name: Latency(*_figures(samples), *conditions, tuple(samples)) for name, samples in taken.items()}
-
-
-def processor() -> str:
-    """The name of this machine's processor, or its architecture where the system does not tell."""
-    names = re.findall(r"^model name\s*:\s*(.+)$", _text(Path("/proc/cpuinfo")), re.MULTILINE)
-    return f"CPU: {names[0] if names else platform.processor() or platform.machine()}"
-
-
-def _figures(samples: list[float]) -> tuple[float, float, float, float, int]:
-    """median_ms, p90_ms, min_ms, spread and samples of a Latency."""
-    middle, quartiles = median(samples), (percentile(samples, 0.25), percentile(samples, 0.75))
-    spread = (quartiles[1] - quartiles[0]) / middle if middle else 0.0
-    return middle, percentile(samples, 0.9), min(samples), spread, len(samples)
+    warmup: int,
+    first_ms: float | None,
+    interval: Interval,
+    confidence: float,
+    settled: bool,
+) -> Latency:
+    """The figures of a series that is not empty."""
+    middle = median(samples_ms)
+    quartiles = percentile(samples_ms, 0.25), percentile(samples_ms, 0.75)
+    return Latency(
+        median_ms=middle,
+        p90_ms=percentile(samples_ms, 0.9),
+        min_ms=min(samples_ms),
+        spread=(quartiles[1] - quartiles[0]) / middle if middle else 0.0,
+        samples=len(samples_ms),
+        warmup=warmup,
+        threads=conditions.threads,
+        batch=conditions.batch,
+        device=conditions.device,
+        timed=conditions.timed,
+        samples_ms=tuple(samples_ms),
+        p95_ms=percentile(samples_ms, 0.95),
+        p99_ms=percentile(samples_ms, 0.99),
+        low_ms=interval.low,
+        high_ms=interval.high,
+        confidence=confidence,
+        settled=settled,
+        first_ms=first_ms,
+    )
 
 
 def percentile(samples: Sequence[float], share: float) -> float:
     """The smallest of `samples` that at least `share` of them do not exceed (nearest rank, no interpolation)."""
     rank = ceil(share * len(samples) - 1e-9)  # 0.9 x 10 is nine, whatever the floats say
     return sorted(samples)[max(0, rank - 1)]
-
-
-def _time(call: Call, clock: Callable[[], int]) -> float:
-    """Milliseconds of one call; its result is dropped after the clock was read."""
-    start = clock()
-    result = call()
-    elapsed = clock() - start
-    del result
-    return elapsed / 1e6
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Collect now, then not again until the end; garbage of the calls is freed by reference counts."""
-    enabled = gc.isenabled()
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
-
-
-def _text(path: Path) -> str:
-    return path.read_text(errors="replace") if path.exists() else ""
-
-
-def _check(runners: Mapping[str, Call], warmup: int, min_samples: int, max_seconds: float) -> None:
-    if not runners:
-        raise ValueError("nothing to measure: no runner was given")
-    if warmup < 0 or min_samples < 1 or not 0 <= max_seconds < inf:
-        raise ValueError(
-            f"expected warmup of 0 or more, min_samples of 1 or more and finite max_seconds of 0 or more; "
-            f"got {warmup}, {min_samples} and {max_seconds}"
-        )

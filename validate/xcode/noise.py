@@ -8,20 +8,12 @@ samples has no interval.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from ..interval import Interval
 from .stage import Stage, iteration_medians, statistic
 
 RESAMPLES = 1000
 SEED = 20260101
 _PERCENTILES = {"p5": 5.0, "median": 50.0, "p90": 90.0, "p95": 95.0, "p99": 99.0, "p999": 99.9}
-
-
-class Interval(NamedTuple):
-    """Lower and upper bound, in the unit of the statistic."""
-
-    low: float
-    high: float
 
 
 def interval(stage: Stage, name: str) -> Interval | None:
