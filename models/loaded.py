@@ -133,13 +133,22 @@ def _conditioned(
 
 def _filled(fitted: Fitted, variant: Variant, path: Path) -> nn.Module:
     """A module of the fitted weights in float32. Raises CheckpointError for weights that are no finite numbers."""
-    for name, tensor in fitted.skeleton.state_dict().items():
-        stored = fitted.tensors.get(name)
+    require_floats(fitted.tensors, fitted.skeleton, path)
+    return fill_(_blank(fitted, variant), fitted.tensors, path)
+
+
+def require_floats(tensors: Mapping[str, Tensor], module: nn.Module, path: Path) -> None:
+    """Raise CheckpointError where the file has whole numbers for weights of the module."""
+    for name, tensor in module.state_dict().items():
+        stored = tensors.get(name)
         if stored is not None and tensor.is_floating_point() and not stored.is_floating_point():
             raise CheckpointError(f"{path}: {name} holds {stored.dtype} numbers; expected floating-point weights")
-    module = _blank(fitted, variant)
+
+
+def fill_(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> nn.Module:
+    """The module with these weights, which fit it, in place. Raises CheckpointError for NaN and infinities."""
     tracked = torch.zeros((), dtype=torch.int64)  # only these may be missing
-    module.load_state_dict({name: fitted.tensors.get(name, tracked) for name in module.state_dict()})
+    module.load_state_dict({name: tensors.get(name, tracked) for name in module.state_dict()})
     for name, tensor in module.state_dict().items():
         if not tensor.isfinite().all():
             bad = int((~tensor.isfinite()).sum())
