@@ -133,8 +133,6 @@ def _match(reading: _Reading, *, classifier: bool) -> Fitted | Misfit:
         notes += ("its classifier left out",) if len(named) < len(reading.named) else ()
     skeleton = _skeleton(reading.variant, classes, in_chans, reading.options)
     expected = _shapes(skeleton)
-    adapt = getattr(_family(reading.variant), "fitted", None)
-    named = adapt(named, skeleton) if adapt else named
     named = {name: _unsqueezed(value, expected.get(name)) for name, value in named.items()}
     misfit = _compare(named, expected)
     if misfit.missing or misfit.unexpected or misfit.reshaped:

@@ -106,20 +106,31 @@ def is_fused(keys: Iterable[str]) -> bool:
     return False
 
 
-def fitted(named: Mapping[str, Tensor], skeleton: nn.Module) -> dict[str, Tensor]:
+def fitted(named: Mapping[str, Tensor], skeleton: nn.Module) -> tuple[dict[str, Tensor], tuple[str, ...]]:
     """The authors' own state dict under timm's names and in its shapes, by the filter that timm has for the model.
 
-    What fits as it is stays as it is, and so does what the filter does not understand.
+    Also what was done, in a phrase. What fits as it is stays as it is (the classes and the input channels are not
+    compared), and so does what the filter does not understand.
     """
-    shapes = {name: value.shape for name, value in skeleton.state_dict().items()}
-    if {name: value.shape for name, value in named.items()} == shapes:
-        return dict(named)
     adapt: Callable[..., Any] | None = getattr(sys.modules[type(skeleton).__module__], "checkpoint_filter_fn", None)
+    if adapt is None or _fits(named, skeleton.state_dict()):
+        return dict(named), ()
     try:
-        found = adapt(dict(named), skeleton) if adapt else named
+        found = adapt(dict(named), skeleton)
     except Exception:  # written for one publisher's files; others are told what does not fit
-        found = named
-    return {name: value for name, value in found.items() if isinstance(value, Tensor)}
+        return dict(named), ()
+    return {name: value for name, value in found.items() if isinstance(value, Tensor)}, ("adapted by timm's filter",)
+
+
+def _fits(named: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> bool:
+    """Whether names and lengths agree; those of the skeleton that are the probe's (see `fit.py`) agree with any."""
+    from .fit import PROBE
+
+    return named.keys() == expected.keys() and all(
+        value.ndim == named[name].ndim
+        and all(want in (have, PROBE, PROBE + 1) for have, want in zip(named[name].shape, value.shape, strict=True))
+        for name, value in expected.items()
+    )
 
 
 # ---- what timm knows -----------------------------------------------------------------------------------------------
