@@ -51,6 +51,12 @@ EXPLAINED: tuple[tuple[str, str, str], ...] = (
         "an index outside the axis without validate_indices: undefined in the documentation",
     ),
     (
+        "TestLSTMWithPackedSequence",
+        "must match the size of tensor",
+        "the converter takes the lengths of the packed sequences for their batch sizes: the initial state has 10 rows, "
+        "as the first sequence has steps, for 3 sequences; we refuse what Core ML takes",
+    ),
+    (
         "TestStack::test_stack_dynamic_range_dim",
         "DID NOT RAISE",
         "the test asserts that Core ML refuses to stack inputs of a flexible shape; the executor stacks them",
@@ -98,8 +104,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     chosen = {item for item in kept if item.nodeid not in passed}
     config.hook.pytest_deselected(items=[i for i in items if i not in chosen])
     items[:] = [i for i in items if i in chosen]
+    _keep_out_of_collections()
+
+
+def _keep_out_of_collections() -> None:
+    """Spare coremltools, which collects garbage after each conversion, what stays: the imports cost 0.2 s each time."""
     gc.collect()
-    gc.freeze()  # coremltools collects garbage after each conversion: spare it what the imports made (0.2 s each time)
+    gc.freeze()
 
 
 def _sample(items: list[pytest.Item], wanted: float) -> list[pytest.Item]:
@@ -135,6 +146,8 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item) -> None:
+    if len(RECORDS) % 100 == 0:
+        _keep_out_of_collections()
     journal = item.config.getoption("--conformance-journal")
     if journal and item.nodeid in RECORDS:
         with Path(journal).open("a") as file:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from torch.export import ExportedProgram
 
 from ..reparam import Folded
+from ..validate.layer_errors import Layer
 from ..validate.parity import Parity, compare, predict
 from ..validate.verdict import Tolerance
 from .artifact import Artifact, NotRun
 from .engines import Engine, Rounds, engines
 from .job import Checks
+from .locate import locate
 from .rounded import answers_of_rounded_values, answers_of_rounded_weights
 from .subject import Subject, Values, network_input, truth
 
@@ -22,6 +25,8 @@ class Check:
 
     engine: str
     parity: Parity | NotRun
+    layer: Layer | None = None
+    """Where the error of a failed check begins, if one layer stands out."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +50,29 @@ def yardstick(subject: Subject, folded: Folded, precisions: set[str]) -> Yardsti
     return Yardstick(truth(subject), subject.reference, costs)
 
 
-def check(artifact: Artifact, subject: Subject, ours: Yardstick, options: Checks) -> tuple[Check, ...]:
-    """Open the saved file in each engine of its format, run it, compare."""
+def check(
+    artifact: Artifact, subject: Subject, ours: Yardstick, options: Checks, program: ExportedProgram
+) -> tuple[Check, ...]:
+    """Open the saved file in each engine of its format, run it, compare; where it fails, say at which layer.
+
+    `program` is the one that the file was converted from.
+    """
     feed = laid_out(artifact, subject.feed)
-    return tuple(
-        Check(engine.name, _parity(engine, artifact, feed, subject, ours, options)) for engine in engines(artifact)
+    checks = (
+        (engine, Check(engine.name, _parity(engine, artifact, feed, subject, ours, options)))
+        for engine in engines(artifact)
     )
+    return tuple(_explained(made, engine, artifact, feed, subject, program) for engine, made in checks)
+
+
+def _explained(
+    made: Check, engine: Engine, artifact: Artifact, feed: Values, subject: Subject, program: ExportedProgram
+) -> Check:
+    if isinstance(made.parity, NotRun) or made.parity.verdict != "failed":
+        return made
+    failed = next(output for output in made.parity.outputs if output.verdict == "failed")
+    located = locate(artifact, subject, program, feed, rounds=engine.rounds, sample=failed.worst_sample or 0)
+    return Check(made.engine, replace(made.parity, reason=f"{made.parity.reason}; {located.reason}"), located.layer)
 
 
 def _parity(

@@ -10,17 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import numpy as np
 
 from .. import mil
 from . import to_coreml, to_onnx
 from .artifact import Artifact, NotRun
+from .forced import Rounds
 from .subject import Values
 
 Runner = Callable[[Values], Values]
-Rounds = Literal["all values", "weights"]
 
 
 @dataclass(frozen=True)

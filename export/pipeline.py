@@ -99,7 +99,7 @@ def _fill(room: Path, job: Job, loaded: Subject, prepared: Prepared, stages: Sta
     gc.collect()  # the converters leave copies of the weights behind, in cycles
     with stages("run the model for comparison"):
         ours = yardstick(loaded, prepared.folded, {artifact.precision for artifact in artifacts})
-    results = tuple(_result(artifact, job, loaded, ours, stages) for artifact in artifacts)
+    results = tuple(_result(artifact, job, loaded, prepared, ours, stages) for artifact in artifacts)
     measured = {}
     if job.checks.benchmark:
         with stages("measure latency"):
@@ -142,9 +142,11 @@ def _convert(
         )
 
 
-def _result(artifact: Artifact, job: Job, loaded: Subject, ours: Yardstick, stages: Stages) -> Result:
+def _result(
+    artifact: Artifact, job: Job, loaded: Subject, prepared: Prepared, ours: Yardstick, stages: Stages
+) -> Result:
     with stages(f"check {artifact.path.name}"):
-        checks = check(artifact, loaded, ours, job.checks)
+        checks = check(artifact, loaded, ours, job.checks, prepared.program)
     with stages(f"look for weights that the check of {artifact.path.name} cannot see"):
         return Result(artifact, checks, cover(loaded, checks))
 

@@ -52,12 +52,14 @@ def affine_of(module: GraphModule, node: Node) -> tuple[Affine, Node] | None:
         return None if why_not_constant(module, node) else (_of_batch_norm(module, node), _first(node))
     if is_op(node, "neg") and dtype(node).is_floating_point:
         return affine(_number(-1.0, node), _number(0.0, node)), _first(node)
-    if not is_op(node, "mul", "div", "add", "sub"):
+    if not is_op(node, "mul", "div", "add", "sub", "rsub"):
         return None
     given = arguments(node)
     if given.get("rounding_mode"):
         return None
     left, right = given["self"], given["other"]
+    if is_op(node, "rsub"):  # the number that is subtracted from comes second
+        left, right = right, left
     alpha = float(given.get("alpha", 1))
     if (fixed := _fixed(module, right, node)) is not None and _keeps(left, node):
         found, read = _with_fixed_right(node, fixed, alpha), left

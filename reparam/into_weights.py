@@ -176,4 +176,5 @@ def _with_weights(module: GraphModule, layer: Node, *, weight: Tensor, bias: Ten
 
 
 def bias_name(weight: str) -> str:
-    return f"{weight.removesuffix('weight')}bias" if weight.endswith("weight") else f"{weight}.bias"
+    """Beside the weight; nothing can be called `matrix.bias` where `matrix` is a tensor, not a module."""
+    return f"{weight.removesuffix('weight')}bias" if weight.endswith("weight") else f"{weight}_bias"

@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import coremltools as ct
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -77,8 +78,6 @@ def convert(
     logging.getLogger("coremltools").setLevel(logging.CRITICAL)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        import coremltools as ct
-
         program = torch.export.export(module.eval(), example).run_decompositions({})
         types = [ct.TensorType(name=f"x{i}", shape=t.shape, dtype=_dtype(t)) for i, t in enumerate(example)]
         options: dict[str, Any] = {

@@ -10,6 +10,7 @@ from fuseport.models import create
 from fuseport.models.conditioned import drawn_pictures, fill_conditioned_
 from golden_weights import assert_close
 from torch import nn
+from torch.utils._pytree import tree_leaves
 
 LEAST = 1e-3
 """A tensor counts as seen if other values in it change the outputs by this much of their norm."""
@@ -60,9 +61,11 @@ def change_of_outputs(module: nn.Module, x: torch.Tensor, projections: int = 2) 
 def largest_activation(module: nn.Module, x: torch.Tensor) -> float:
     largest = 0.0
 
-    def watch(_module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
+    def watch(_module: nn.Module, _inputs: object, output: object) -> None:
         nonlocal largest
-        largest = max(largest, float(output.abs().max()))
+        largest = max(
+            largest, *(float(tensor.double().abs().max()) for tensor in tree_leaves(output) if torch.is_tensor(tensor))
+        )
 
     hooks = [child.register_forward_hook(watch) for child in module.modules()]
     with torch.no_grad():

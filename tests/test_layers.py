@@ -23,9 +23,9 @@ MAY_IMPORT = {
 
 LIBRARY_HOMES = {
     "coremltools": ("export/to_coreml.py", "mil/"),
-    "onnx": ("export/to_onnx.py", "mil/"),
+    "onnx": ("export/to_onnx.py", "export/points.py", "mil/"),
     "onnx_ir": ("export/to_onnx.py", "mil/"),
-    "onnxruntime": ("export/to_onnx.py", "mil/"),
+    "onnxruntime": ("export/to_onnx.py", "export/points.py", "mil/"),
     "onnxscript": ("export/to_onnx.py",),
     "onnxsim": ("export/to_onnx.py",),
     "timm": ("models/", "export/labels.py"),

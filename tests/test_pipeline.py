@@ -141,9 +141,10 @@ def test_latency_of_the_model_and_its_file(tmp_path: Path) -> None:
 # ---- a check that says no --------------------------------------------------------------------------------------------
 
 
-def _spoil(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the ONNX file lose a bit of one weight after it is written."""
+def _spoil(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Let the ONNX file lose a bit of one weight after it is written; the names of the tensors made with it."""
     honest = to_onnx.convert
+    wrong: list[str] = []
 
     def convert(*args: object, **named: object) -> object:
         artifact = honest(*args, **named)  # pyright: ignore
@@ -151,19 +152,25 @@ def _spoil(monkeypatch: pytest.MonkeyPatch) -> None:
         weight = next(entry for entry in model.graph.initializer if len(entry.dims) == 4)
         values = onnx.numpy_helper.to_array(weight).copy()
         values[0] *= 1.05
+        wrong.extend(node.output[0] for node in model.graph.node if weight.name in node.input)
         weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
         onnx.save(model, artifact.path)
         return artifact
 
     monkeypatch.setattr(to_onnx, "convert", convert)
+    return wrong
 
 
 def test_a_wrong_file_is_put_aside_and_the_good_one_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     export(job(tmp_path))
     before = files(tmp_path)
-    _spoil(monkeypatch)
+    wrong = _spoil(monkeypatch)
     report = export(job(tmp_path))
     assert report.outcome == "failed"
+    (check,) = report.results[0].checks
+    assert check.layer is not None
+    assert check.layer.tensor == wrong[0]
+    assert f"the error jumps at {check.layer.module} (conv2d, tensor '{wrong[0]}'), " in report.reason
     assert report.folder == tmp_path / "shvit_tiny.failed"
     assert set(files(report.folder)) == {"shvit_tiny.onnx", "shvit_tiny.report.json"}
     assert {name: data for name, data in files(tmp_path).items() if ".failed" not in name} == before

@@ -58,3 +58,13 @@ def test_indistinct_pairs_become_a_caveat():
         "1 of 1225 pairs of classes lie too close together to tell apart"
     )
     assert ranking(scores(), scores(), np.full((6, 1), 1e-6)).caveat(50) is None
+
+
+def test_flips_are_told_with_how_many_the_bound_cannot_explain() -> None:
+    truth = np.array([[1.0, 0.999, 0.0], [1.0, 0.2, 0.0], [0.0, 0.5, 1.0]])
+    flipped = np.array([[0.998, 1.0, 0.0], [0.1, 1.0, 0.0], [0.0, 0.5, 1.0]])
+    assert ranking(truth, flipped, np.full((3, 1), 0.01)).told() == (
+        "the best class changes in 2 of 3 samples, 1 of these unexplained by the bound"
+    )
+    assert ranking(truth, flipped).told() == "the best class changes in 2 of 3 samples"
+    assert ranking(truth, truth, np.full((3, 1), 0.01)).told() is None

@@ -94,6 +94,9 @@ STEPS: tuple[Callable[[], nn.Module], ...] = (
     lambda: Apply(lambda x: F.layer_norm(x, x.shape[1:])),
     lambda: Apply(lambda x: x.flatten(1).unflatten(1, (WIDTH, SIDE, SIDE))),
     lambda: Parts(3.0),
+    lambda: Constant(lambda x, c: x @ c, SIDE, SIDE),
+    lambda: Apply(lambda x: x - x.mean(1, keepdim=True).expand_as(x)),
+    lambda: Apply(lambda x: torch.cat([part.flatten(2) for part in x.chunk(2, 1)], 1).reshape(x.shape)),
 )
 JOINS = (torch.add, torch.sub, lambda a, b: torch.add(a, b, alpha=-2), lambda a, b: torch.cat((a, b), 1)[:, 1:-3])
 
@@ -159,12 +162,17 @@ class AllPlaces(nn.Module):
         self.convs = nn.ModuleList(nn.Conv2d(WIDTH, WIDTH, 1) for _ in range(7))
         self.norm, self.last, self.one_group = nn.BatchNorm2d(WIDTH), nn.BatchNorm2d(WIDTH), nn.GroupNorm(1, WIDTH)
         self.kernel = nn.Linear(1, WIDTH, bias=False)
+        self.matrix = nn.Parameter(torch.empty(WIDTH, WIDTH))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.norm(self.convs[0](x)).relu().clone()
         x = (self.convs[1](x) + x).relu()
         x = (self.convs[2](x) + self.convs[3](x)).sigmoid()
         x = F.conv2d(x, self.kernel.weight.reshape(WIDTH, 1, 1, 1), groups=WIDTH) * 2
+        x = (x.sigmoid() * 3 + 1) * 2
+        x = x.relu() / x.mean(1, keepdim=True).exp().expand_as(x)
+        x = torch.cat([part.flatten(2) for part in x.split((1, WIDTH - 1), 1)], 1).transpose(1, 2)
+        x = (x.sigmoid() @ self.matrix).transpose(1, 2).reshape(-1, WIDTH, SIDE, SIDE)
         x = self.convs[4](self.last(x.relu()))
         return self.convs[6](self.convs[5](self.one_group(x.relu())))
 

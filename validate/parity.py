@@ -148,7 +148,7 @@ def _output(name: str, runs: Runs, truths: Outputs, judge_by: Callable[[Runs], F
         name,
         runs.artifact.shape,
         finding.verdict,
-        f"{finding.reason}; {note}" if note else finding.reason,
+        "; ".join(filter(None, (finding.reason, ranks.told() if ranks else None, note))),
         **_figures(truth, artifact),
         floor=_number(finding.floor),
         bound=finding.bound,

@@ -32,6 +32,16 @@ class Ranking:
     indistinct_pairs: int | None
     """Pairs of classes that could be exchanged without leaving the bound; None without a bound."""
 
+    def told(self) -> str | None:
+        """The flips and how many of them rounding cannot have made, as a clause; None if there are none."""
+        if not self.flips:
+            return None
+        samples = round(self.flips / (1 - self.top1))
+        judged = (
+            "" if self.unexplained_flips is None else f", {self.unexplained_flips} of these unexplained by the bound"
+        )
+        return f"the best class changes in {self.flips} of {samples} samples{judged}"
+
     def caveat(self, classes: int) -> str | None:
         """What agreement within the bound leaves open, as a clause; None if nothing."""
         if not self.indistinct_pairs:

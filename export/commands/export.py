@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .model_options import model_options, require_positive, source_of
+from .report_option import REPORT, write_reports
 
 if TYPE_CHECKING:
     from ..job import Job
@@ -59,6 +61,7 @@ FOLDER = click.Path(path_type=Path, file_okay=True)
 @click.option("--rtol", type=float, metavar="X", help="Relative tolerance in place of the measured bound.")
 @click.option("--require-parity", is_flag=True, help="Fail where a file could not be checked.")
 @click.option("--benchmark", is_flag=True, help="Time PyTorch and ONNX Runtime, interleaved.")
+@REPORT
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option("--quiet", is_flag=True, help="Print errors only.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
@@ -74,14 +77,17 @@ def command(**options: Any) -> None:
     """
     from .. import terminal
     from ..pipeline import UsageError, export
+    from ..report import report_json
 
     show = not options["quiet"] and not options["as_json"]
+    job = _job(options)
     with terminal.progress(show=show) as announce:
         try:
-            report = export(_job(options), announce=announce)
+            report = export(job, announce=announce)
         except UsageError as error:
             raise click.UsageError(str(error)) from error
     _print(report, options)
+    write_reports(json.loads(report_json(report)), options["targets"], report.folder, job.stem)
     sys.exit(1 if report.outcome == "failed" else 0)
 
 

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .report_option import REPORT, write_reports
 from .xcode_judge import compare, gate
 from .xcode_open import JSON, PATHS, QUIET, STORE, console, one_line_errors, print_json, print_table, read_all, resolve
 
 if TYPE_CHECKING:
     from ...validate.xcode.store import Entry
+    from ..page.write import Target
 
 PAGES = 3
 """More imported reports than this are listed in one table instead of a page each."""
@@ -46,6 +48,7 @@ def command() -> None:
 @click.option("--by", type=click.Choice(["module", "type", "operation"]), default="module", show_default=True)
 @click.option("--top", default=10, show_default=True, help="Rows of a table.")
 @click.option("--depth", type=click.IntRange(1), help="Cut module paths to this many components.")
+@REPORT
 @JSON
 @QUIET
 def import_reports(
@@ -61,6 +64,7 @@ def import_reports(
     by: str,
     top: int,
     depth: int | None,
+    targets: Sequence[Target],
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -80,6 +84,8 @@ def import_reports(
         where = None if no_store else store or stores.default_path()
         keep = where is not None and entries and (keep_going or not errors)
         new = stores.add(where, entries) if keep and where else [False] * len(entries)
+    if targets:
+        write_reports(_import_view(entries, new, errors), targets, Path(), _name(entries))
     if as_json:
         print_json(_import_view(entries, new, errors))
     elif not quiet:
@@ -92,6 +98,12 @@ def import_reports(
         if entries and where and not keep:
             click.echo("error: nothing was stored; --keep-going stores the readable reports", err=True)
         raise SystemExit(1)
+
+
+def _name(entries: Sequence[Entry]) -> str:
+    """The name of the one model that was imported; with several there is none."""
+    names = {(entry.join and entry.join.variant) or entry.report.model.name or "" for entry in entries}
+    return names.pop() if len(names) == 1 else "performance"
 
 
 def _import_view(entries: Sequence[Entry], new: Sequence[bool], errors: Sequence[str]) -> dict[str, Any]:

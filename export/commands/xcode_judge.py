@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .report_option import REPORT, write_reports
 from .xcode_open import (
     JSON,
     PATHS,
@@ -26,6 +27,7 @@ from .xcode_open import (
 
 if TYPE_CHECKING:
     from ...validate.xcode.gate import Verdict
+    from ..page.write import Target
 
 
 @click.command()
@@ -34,42 +36,56 @@ if TYPE_CHECKING:
 @click.option("--model", "subject", help="Matrix: only this variant or model.")
 @click.option("--device", help="Matrix: only this device model.")
 @click.option("--top", default=20, show_default=True, help="Operations to show.")
+@REPORT
 @JSON
 def compare(
-    reports: Sequence[str], store: Path | None, subject: str | None, device: str | None, top: int, as_json: bool
+    reports: Sequence[str],
+    store: Path | None,
+    subject: str | None,
+    device: str | None,
+    top: int,
+    targets: Sequence[Target],
+    as_json: bool,
 ) -> None:
     """Compare two reports (ids or files), or without any, all stored ones as a matrix."""
     if len(reports) not in (0, 2):
         raise click.UsageError("expected two reports to compare, or none for the matrix of the store")
     if reports:
-        _compare_two(reports[0], reports[1], store, top, as_json)
+        _compare_two(reports[0], reports[1], store, top, targets, as_json)
         return
     from ...validate.xcode import store as stores
     from ...validate.xcode.compare import matrix
 
     with one_line_errors():
         cells = matrix(stores.rows(store or stores.default_path(), subject=subject, device=device))
+    views = [asdict(cell) | {"newest": cell.newest._asdict()} for cell in cells] if targets or as_json else []
+    matrix_view = {"schema": "fuseport.xcode.matrix/1", "cells": views}
+    write_reports(matrix_view, targets, Path(), "devices")
     if as_json:
-        views = [asdict(cell) | {"newest": cell.newest._asdict()} for cell in cells]
-        print_json({"schema": "fuseport.xcode.matrix/1", "cells": views})
+        print_json(matrix_view)
     else:
         from .xcode_tables import matrix_cells, matrix_table
 
         print_table(lambda: matrix_table(cells), [matrix_cells(cell) for cell in cells])
 
 
-def _compare_two(before: str, after: str, store: Path | None, top: int, as_json: bool) -> None:
+def _compare_two(
+    before: str, after: str, store: Path | None, top: int, targets: Sequence[Target], as_json: bool
+) -> None:
     from ...validate.xcode.compare import difference
 
     with one_line_errors():
         entries = [resolve(name, store) for name in (before, after)]
         changes = difference(entries[0].report, entries[1].report)
+    first, second = (title_of(entry) for entry in entries)
+    view = {"schema": "fuseport.xcode.difference/1", "before": first, "after": second} | asdict(changes)
+    write_reports(view, targets, Path(), "comparison")
     if as_json:
-        print_json({"schema": "fuseport.xcode.difference/1"} | asdict(changes))
+        print_json(view)
         return
     from .xcode_tables import difference_page
 
-    console().print(difference_page(changes, title_of(entries[0]), title_of(entries[1]), top))
+    console().print(difference_page(changes, first, second, top))
 
 
 @click.command()

@@ -52,24 +52,34 @@ def conv_transpose(
     rank = x.ndim - 2
     strides, dilations = strides or (1,) * rank, dilations or (1,) * rank
     y = CONV_TRANSPOSE[rank - 1](x, weight, None, strides, 0, 0, groups, dilations)
-    for i in range(rank):
-        axis, full = i + 2, y.shape[i + 2]
-        before, size = _cut(pad_type, pad, i, full, x.shape[axis] * strides[i])
-        size = output_shape[axis] if output_shape else size
-        if pad_type.startswith("same"):
-            before = max(0, full - size) // 2
-        missing = before + size - full
+    kept = kept_of_full(tuple(x.shape[2:]), tuple(y.shape[2:]), strides, pad_type, pad, output_shape)
+    for axis, (before, size) in enumerate(kept, 2):
+        missing = before + size - y.shape[axis]
         if missing > 0:
-            y = F.pad(y, [0, 0] * (rank - 1 - i) + [0, missing])
+            y = F.pad(y, [0, 0] * (rank + 1 - axis) + [0, missing])
         y = y.narrow(axis, before, size)
     return y if bias is None else y + bias.reshape([-1] + [1] * rank)
 
 
-def _cut(pad_type: str, pad: Ints | None, i: int, full: int, same: int) -> tuple[int, int]:
-    """(elements dropped at the start, elements kept) on spatial axis i, before `output_shape` is looked at."""
-    if pad_type == "custom" and pad:
-        return pad[2 * i], full - pad[2 * i] - pad[2 * i + 1]
-    return 0, same if pad_type.startswith("same") else full
+def kept_of_full(
+    size: Ints, full: Ints, strides: Ints, pad_type: str, pad: Ints | None, output_shape: Ints | None
+) -> list[tuple[int, int]]:
+    """What a transposed convolution keeps of its full result: (elements dropped at the start, elements kept) per axis.
+
+    `size` and `full` are the spatial axes of the input and of the full result. More may be kept than there is.
+    """
+    kept = []
+    for i, (n, whole) in enumerate(zip(size, full, strict=True)):
+        before, length = 0, whole
+        if pad_type.startswith("same"):
+            length = n * strides[i]
+        elif pad_type == "custom" and pad:
+            before, length = pad[2 * i], whole - pad[2 * i] - pad[2 * i + 1]
+        length = output_shape[2 + i] if output_shape else length
+        if pad_type.startswith("same"):
+            before = max(0, whole - length) // 2
+        kept.append((before, length))
+    return kept
 
 
 COMPUTED: Table = {"conv": conv, "conv_transpose": conv_transpose}

@@ -30,9 +30,14 @@ class Windows:
     over: list[int]
 
     @property
+    def amounts(self) -> Pads:
+        """Padding and overhang together, before and after each axis."""
+        return [(before, after + over) for (before, after), over in zip(self.pad, self.over, strict=True)]
+
+    @property
     def whole(self) -> list[int]:
-        """Padding and overhang together, in torch's order."""
-        return flat([(before, after + over) for (before, after), over in zip(self.pad, self.over, strict=True)])
+        """The same in torch's order."""
+        return flat(self.amounts)
 
 
 def windows(

@@ -80,12 +80,19 @@ def slice_update(
     return result
 
 
+def size_ranges(shape: Ints, begin: Ints, size: Ints) -> list[range]:
+    """The index range on every axis: size -1 means to the end, a negative begin counts from the end."""
+    ranges = []
+    for n, first, length in zip(shape, begin, size, strict=True):
+        start = first + n if first < 0 else first
+        ranges.append(range(start, n if length == -1 else start + length))
+    return ranges
+
+
 def slice_by_size(x: Tensor, begin: Ints, size: Ints) -> Tensor:
     """`size` elements from `begin` on every axis; size -1 means to the end, a negative begin counts from the end."""
-    for axis, (first, length) in enumerate(zip(begin, size, strict=True)):
-        n = x.shape[axis]
-        start = first + n if first < 0 else first
-        x = x.narrow(axis, start, n - start if length == -1 else length)
+    for axis, wanted in enumerate(size_ranges(tuple(x.shape), begin, size)):
+        x = x.narrow(axis, wanted.start, len(wanted))
     return x
 
 

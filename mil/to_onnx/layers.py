@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..ops.conv import kept_of_full
 from ..ops.operator import Ints
 from ..ops.padding import Pads, pads
 from ..ops.pool import correction, windows
@@ -59,22 +60,16 @@ def conv_transpose(
     groups: int = 1,
 ) -> str:
     """What the full result is cut by becomes `pads`; a result longer than full, `output_padding`."""
-    rank = x.ndim - 2
-    ones = (1,) * rank
+    ones = (1,) * (x.ndim - 2)
     strides, dilations, kernel = strides or ones, dilations or ones, weight.shape[2:]
-    low, high, beyond = [], [], []
-    for i in range(rank):
-        full = (x.shape[2 + i] - 1) * strides[i] + (kernel[i] - 1) * dilations[i] + 1
-        cut = (pad[2 * i], pad[2 * i + 1]) if pad_type == "custom" and pad else (0, 0)
-        size = x.shape[2 + i] * strides[i] if pad_type.startswith("same") else full - sum(cut)
-        size = output_shape[2 + i] if output_shape else size
-        before = max(0, full - size) // 2 if pad_type.startswith("same") else cut[0]
-        missing = max(0, before + size - full)
-        if missing >= strides[i] and missing >= dilations[i]:
-            raise CannotLower("its output is longer than ONNX can pad")
-        low.append(before)
-        beyond.append(missing)
-        high.append(full + missing - before - size)
+    spatial = zip(x.shape[2:], strides, kernel, dilations, strict=True)
+    full = tuple((n - 1) * s + (k - 1) * d + 1 for n, s, k, d in spatial)
+    kept = kept_of_full(x.shape[2:], full, strides, pad_type, pad, output_shape)
+    low = [before for before, _ in kept]
+    beyond = [max(0, before + size - n) for (before, size), n in zip(kept, full, strict=True)]
+    high = [n + more - before - size for (before, size), n, more in zip(kept, full, beyond, strict=True)]
+    if any(more >= max(s, d) for more, s, d in zip(beyond, strides, dilations, strict=True)):
+        raise CannotLower("its output is longer than ONNX can pad")
     plain = {"kernel_shape": kernel, "strides": strides, "dilations": dilations, "group": groups}
     y = g.node("ConvTranspose", _named(x, weight), pads=low + high, output_padding=beyond, **plain)
     if bias is None:
@@ -92,10 +87,9 @@ def max_pool(
     ceil_mode: bool = False,
 ) -> str:
     w = windows(x.shape[2:], kernel_sizes, strides, pad_type, pad, ceil_mode)
-    amounts = [(before, after + over) for (before, after), over in zip(w.pad, w.over, strict=True)]
-    if any(before >= k or after >= k for (before, after), k in zip(amounts, w.kernel, strict=True)):
+    if any(max(amount) >= k for amount, k in zip(w.amounts, w.kernel, strict=True)):
         raise CannotLower("its padding is as wide as its window")
-    return g.node("MaxPool", [x.name], kernel_shape=w.kernel, strides=w.strides, pads=_onnx_pads(amounts))
+    return g.node("MaxPool", [x.name], kernel_shape=w.kernel, strides=w.strides, pads=_onnx_pads(w.amounts))
 
 
 def avg_pool(
@@ -110,10 +104,9 @@ def avg_pool(
 ) -> str:
     """The mean with padding as zeros; where some elements of a window do not count, times a constant correction."""
     w = windows(x.shape[2:], kernel_sizes, strides, pad_type, pad, ceil_mode)
-    amounts = [(before, after + over) for (before, after), over in zip(w.pad, w.over, strict=True)]
     padded = x.name
     if any(w.whole):
-        padded = g.node("Pad", [x.name, g.ints(0, 0, *[b for b, _ in amounts], 0, 0, *[a for _, a in amounts])])
+        padded = g.node("Pad", [x.name, g.ints(*_onnx_pads([(0, 0), (0, 0), *w.amounts]))])
     mean = g.node("AveragePool", [padded], kernel_shape=w.kernel, strides=w.strides)
     if not any(w.over) and not (exclude_padding_from_average and any(w.whole)):
         return mean

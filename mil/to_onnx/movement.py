@@ -9,7 +9,7 @@ import numpy as np
 
 from ..ops.operator import Flags, Ints
 from ..ops.shape import reshape, reshape_from_the_back
-from ..ops.slicing import slice_ranges
+from ..ops.slicing import size_ranges, slice_ranges
 from .graph import CannotLower, Graph, Symbol
 
 Symbols = tuple[Symbol, ...]
@@ -93,11 +93,7 @@ def slice_by_index(
 
 
 def slice_by_size(g: Graph, x: Symbol, begin: Ints, size: Ints) -> str:
-    ranges = []
-    for first, length, n in zip(begin, size, x.shape, strict=True):
-        start = first + n if first < 0 else first
-        ranges.append(range(start, n if length == -1 else start + length))
-    return _sliced(g, x, ranges)
+    return _sliced(g, x, size_ranges(x.shape, begin, size))
 
 
 def crop(g: Graph, x: Symbol, crop_height: Ints, crop_width: Ints) -> str:

@@ -1,0 +1,131 @@
+"""A captured program, run node by node in three ways at once, with an artifact's tensors put in where they belong.
+
+    free     float64, all values the model's own                   what the model computes
+    forced   float64, the artifact's value in place of each        what each layer should have made of the inputs that
+             tensor that it has                                    the artifact gave it
+    rounded  as forced, in the artifact's precision                what rounding alone costs that layer
+
+One pass, as long as three forwards; a value is let go of after its last reader, as in any interpreter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import attrgetter
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.export import ExportedProgram
+from torch.fx import Node
+from torch.fx.node import map_arg
+from torch.utils._pytree import tree_map
+
+Rounds = Literal["all values", "weights"]
+Values = dict[Node, Any]
+
+_ANY_STRIDES: dict[Any, Any] = {torch.ops.aten.view.default: torch.ops.aten.reshape.default}
+"""What asks for the strides of the captured run → its twin that takes those of another kernel, or of an artifact."""
+
+_REAL = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+class Stream:
+    """One of the three ways: floats are carried as `carrier`, weights and (or) results go through `rounding`."""
+
+    def __init__(self, carrier: torch.dtype, weights: torch.dtype | None, results: torch.dtype | None) -> None:
+        self.carrier, self._weights, self._results = carrier, weights, results
+        self.values: Values = {}
+
+    def given(self, value: Any) -> Any:
+        """A weight, a constant or an input of the program, as this stream stores it."""
+        return tree_map(lambda leaf: self._stored(leaf, self._weights), value)
+
+    def computed(self, node: Node) -> Any:
+        """The node's value from those it reads."""
+        args, kwargs = map_arg((node.args, node.kwargs), self.values.__getitem__)
+        wide = {name: self._wide(value) for name, value in kwargs.items()}
+        target = _ANY_STRIDES.get(node.target, node.target)
+        assert callable(target)
+        return tree_map(lambda leaf: self._stored(leaf, self._results), target(*map(self._wide, args), **wide))
+
+    def _stored(self, value: Any, through: torch.dtype | None) -> Any:
+        if not (isinstance(value, Tensor) and value.is_floating_point()):
+            return value
+        return (value if through is None else value.to(through)).to(self.carrier)
+
+    def _wide(self, argument: Any) -> Any:
+        return self.carrier if isinstance(argument, torch.dtype) and argument in _REAL else argument
+
+
+def streams(precision: str, rounds: Rounds) -> tuple[Stream, Stream, Stream]:
+    """Free, forced and rounded, for an artifact of `precision` whose answers have suffered `rounds`."""
+    narrow = torch.float16 if precision == "float16" else None
+    carrier, results = (torch.float64, None) if rounds == "weights" else (torch.float32, narrow)
+    return Stream(torch.float64, None, None), Stream(torch.float64, None, None), Stream(carrier, narrow, results)
+
+
+@torch.no_grad()
+def run_forced(
+    program: ExportedProgram,
+    inputs: Sequence[Tensor],
+    ways: tuple[Stream, Stream, Stream],
+    given: Iterator[tuple[Node, Tensor]],
+    see: Callable[[Node, Tensor, Tensor, Tensor, Tensor], bool],
+) -> None:
+    """Run `program` on `inputs`; `given` yields nodes, in the program's order, with the artifact's tensor for each.
+
+    At each of them `see(node, artifact's, free, forced, rounded)` is told the four values, and says whether the
+    artifact's goes in.
+    """
+    free, forced, rounded = ways
+    stored = _stored(program, inputs)
+    last = {read: node for node in program.graph.nodes for read in node.all_input_nodes}
+    wanted, ours = next(given, (None, None))
+    for node in program.graph.nodes:
+        if node.op != "call_function":
+            for way in ways if node.op != "output" else ():
+                way.values[node] = way.given(_held(program, node, stored))
+            continue
+        for way in ways:
+            way.values[node] = way.computed(node)
+        if node is wanted and ours is not None:
+            if see(node, ours, free.values[node], forced.values[node], rounded.values[node]):
+                forced.values[node], rounded.values[node] = ours.to(forced.carrier), ours.to(rounded.carrier)
+            wanted, ours = next(given, (None, None))
+        for read in (*node.all_input_nodes, node):
+            if last.get(read, node) is node:
+                for way in ways:
+                    way.values.pop(read, None)
+
+
+@torch.no_grad()
+def run_free(program: ExportedProgram, inputs: Sequence[Tensor], see: Callable[[Node, Any], None]) -> None:
+    """Run `program` in float32 on its own values, and show each as it is made."""
+    way, stored = Stream(torch.float32, None, None), _stored(program, inputs)
+    last = {read: node for node in program.graph.nodes for read in node.all_input_nodes}
+    for node in program.graph.nodes:
+        if node.op != "call_function":
+            way.values[node] = way.given(_held(program, node, stored)) if node.op != "output" else None
+            continue
+        way.values[node] = way.computed(node)
+        see(node, way.values[node])
+        for read in node.all_input_nodes:
+            if last[read] is node:
+                way.values.pop(read, None)
+
+
+def _held(program: ExportedProgram, node: Node, stored: Mapping[str, Any]) -> Any:
+    if node.op == "get_attr":  # a sub-graph, or a constant that the capture left in the graph
+        return attrgetter(str(node.target))(program.graph_module)
+    return stored.get(node.name)
+
+
+def _stored(program: ExportedProgram, inputs: Sequence[Tensor]) -> Mapping[str, Any]:
+    """Placeholder name → weight, buffer, constant or input."""
+    signature = program.graph_signature
+    named = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+    held: dict[str, Any] = {**program.constants, **program.state_dict}
+    constants = signature.inputs_to_lifted_tensor_constants
+    found = {place: held[name] for place, name in {**named, **constants}.items()}
+    return found | {str(place): value for place, value in zip(signature.user_inputs, inputs, strict=True)}

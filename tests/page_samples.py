@@ -1,0 +1,55 @@
+"""Reports to make pages of: a saved export of a small model, and Xcode's samples as `fuseport xcode` prints them."""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from fuseport.validate.xcode import find_documents, holds_report, read_report
+from fuseport.validate.xcode.compare import difference
+from fuseport.validate.xcode.gate import gate
+from fuseport.validate.xcode.rules import parse_rule
+from fuseport.validate.xcode.view import view
+
+SAMPLES = Path(__file__).parent / "samples"
+EXPORT = SAMPLES / "export" / "shvit_tiny.report.json"
+EVIL = "</style><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">&\"'`|\u202e\x00"
+
+
+def export_report() -> dict[str, Any]:
+    return json.loads(EXPORT.read_text(encoding="utf-8"))
+
+
+def xcode_views() -> dict[str, dict[str, Any]]:
+    """One report, several, the difference of two, and a gate's verdicts, by name."""
+    reports = [read_report(document) for document in find_documents(SAMPLES / "xcode", holds_report)]
+    views = [view(report) | {"new": True} for report in reports]
+    verdicts = gate(reports[0], [parse_rule("predict.p95<=1us"), parse_rule("predict.p95<=9s")])
+    changes = {"schema": "fuseport.xcode.difference/1", "before": "a", "after": "b"} | asdict(difference(*reports))
+    gated = {"report": "r", "verdicts": [asdict(verdict) for verdict in verdicts]}
+    found = {
+        "one": views[0],
+        "several": {"schema": "fuseport.xcode.import/1", "reports": views, "errors": []},
+        "difference": changes,
+        "gate": {"schema": "fuseport.xcode.gate/1", "reports": [gated]},
+    }
+    return json.loads(json.dumps(found))
+
+
+def all_reports() -> dict[str, dict[str, Any]]:
+    return {"export": export_report(), **xcode_views()}
+
+
+def poisoned(value: Any, key: str = "") -> Any:
+    """The same report with markup, quotes and control characters in every text but those that are keys of the form."""
+    if isinstance(value, str):
+        return value if key in ("schema", "verdict", "outcome", "unit", "status") else value + EVIL
+    if isinstance(value, list):
+        return [poisoned(inner) for inner in value]
+    if isinstance(value, dict):
+        named = key in ("modules", "operations", "latencies", "versions", "details", "facts")
+        return {(k + EVIL if named else k): poisoned(inner, k) for k, inner in value.items()}
+    return copy.copy(value)

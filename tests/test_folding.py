@@ -1,0 +1,78 @@
+"""`fuseport fold`: the table of rewrites, its JSON, the saved program, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from fuseport.export.folding import fold_source, save
+from fuseport.export.job import Source
+from fuseport.models import UnknownVariantError
+from fuseport.models.loaded import load
+from test_cli import run
+
+
+@pytest.mark.usefixtures("tiny")
+def test_the_table_has_every_rewrite_and_the_cost_of_the_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("fuseport", "fold", "shvit_tiny") == 0
+    printed = capsys.readouterr().out
+    folded = fold_source(Source("shvit_tiny")).folded
+    for step in folded.rewrites:
+        assert step.rule in printed
+        assert step.where in printed
+    assert f"{folded.before.parameters:,}" in printed
+    assert f"{folded.after.parameters:,}" in printed
+    assert f"shvit_tiny: {len(folded.rewrites)} rewrites, {len(folded.refusals)} refused" in printed
+    rows = [
+        line for line in printed.splitlines() if line.lstrip().startswith(("conv-bn", "affine", "residual", "stored"))
+    ]
+    assert len(rows) == len(folded.rewrites)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_the_json_has_all_of_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("fuseport", "fold", "shvit_tiny", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["variant"] == "shvit_tiny"
+    assert told["before"]["batch_norms"] > told["after"]["batch_norms"] == 0
+    assert told["after"]["nodes"] < told["before"]["nodes"]
+    assert all(step["error"] <= 1e-10 and step["before"] for step in told["rewrites"])
+    assert told["error"] < 1e-10
+
+
+@pytest.mark.usefixtures("tiny")
+def test_the_saved_program_computes_what_the_model_computes(tmp_path: Path) -> None:
+    target = tmp_path / "folded.pt2"
+    save(fold_source(Source("shvit_tiny")), target)
+    picture = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = load("shvit_tiny").module(picture)
+        torch.testing.assert_close(torch.export.load(target).module()(picture), expected, rtol=1e-4, atol=1e-5)
+    assert [path.name for path in tmp_path.iterdir()] == ["folded.pt2"]
+
+
+def test_a_model_without_norms_has_nothing_to_fold_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("fuseport", "fold", "timm/test_vit", "--quiet") == 0
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["shvit_s9"], "unknown variant 'shvit_s9'"),
+        (["shvit_s1", "--output", "x.onnx"], "--output must end in .pt2"),
+        (["shvit_s1", "--checkpoint", "there_is_none.pth"], "no such file"),
+    ],
+)
+def test_what_cannot_be_folded_is_one_line(words: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("fuseport", "fold", *words) in (1, 2)
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("error: ")
+    assert told in error
+
+
+def test_an_unknown_variant_is_an_error_of_ours() -> None:
+    with pytest.raises(UnknownVariantError):
+        fold_source(Source("shvit_s9"))
