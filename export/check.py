@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from torch.export import ExportedProgram
 
 from ..reparam import Folded
@@ -15,7 +16,7 @@ from .artifact import Artifact, NotRun
 from .engines import Engine, Rounds, engines
 from .job import Checks
 from .locate import locate
-from .rounded import answers_of_rounded_values, answers_of_rounded_weights
+from .rounded import answers_of_rounded_values, answers_of_rounded_weights, decisions, neighbours
 from .subject import Subject, Values, network_input, truth
 
 
@@ -37,17 +38,28 @@ class Yardstick:
     reference: Values
     costs: dict[tuple[str, Rounds], Values]
     """(precision, what is rounded to it) → the folded model's answers. Float32 has none: its cost is the floor."""
+    neighbours: dict[tuple[str, Rounds], list[Values]]
+    """The same key → its answers under noise of that size; empty for a model that makes no choices."""
 
 
 def yardstick(subject: Subject, folded: Folded, precisions: set[str]) -> Yardstick:
     """Run the model in the ways that the files' precisions call for."""
+    batch, size, module = network_input(subject), subject.batch, folded.module
+
+    def named(found: list[NDArray]) -> Values:
+        return dict(zip(subject.output_names, found, strict=True))
+
     costs: dict[tuple[str, Rounds], Values] = {}
     if "float16" in precisions:
-        batch = network_input(subject)
-        names = subject.output_names
-        costs["float16", "all values"] = dict(zip(names, answers_of_rounded_values(folded.module, batch), strict=True))
-        costs["float16", "weights"] = dict(zip(names, answers_of_rounded_weights(folded.module, batch), strict=True))
-    return Yardstick(truth(subject), subject.reference, costs)
+        costs["float16", "all values"] = named(answers_of_rounded_values(module, batch, size))
+        costs["float16", "weights"] = named(answers_of_rounded_weights(module, batch, size))
+    near: dict[tuple[str, Rounds], list[Values]] = {}
+    if decisions(module):
+        everywhere: list[tuple[str, Rounds]] = [(precision, "all values") for precision in sorted(precisions)]
+        for key in {**dict.fromkeys(everywhere), **dict.fromkeys(costs)}:
+            found = neighbours(module, batch, key[0], size, weights_only=key[1] == "weights")
+            near[key] = [named(one) for one in found]
+    return Yardstick(truth(subject), subject.reference, costs, near)
 
 
 def check(
@@ -87,9 +99,16 @@ def _parity(
         {name: values for name, values in given.items() if name not in _added(artifact)},
         precision=artifact.precision,
         precision_cost=ours.costs.get((artifact.precision, engine.rounds)),
+        neighbours=ours.neighbours.get(_key(artifact, engine), ()),
+        labels=subject.choices,
         tolerance=tolerance(options),
         inputs=subject.inputs,
     )
+
+
+def _key(artifact: Artifact, engine: Engine) -> tuple[str, Rounds]:
+    """Float32 files are run in one way: all their values are rounded, or none."""
+    return artifact.precision, "all values" if artifact.precision == "float32" else engine.rounds
 
 
 def tolerance(options: Checks) -> Tolerance | None:

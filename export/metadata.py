@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
+from torch import nn
+
 from ..models.preprocessing import contract
+from ..models.tokens.layer import Reduction
 from .program import Prepared
 from .subject import Subject
 
@@ -22,6 +25,7 @@ def metadata_of(subject: Subject, prepared: Prepared) -> dict[str, str]:
         "fuseport.paper": variant.paper,
         "fuseport.weights": weights.describe(),
         "fuseport.weights_sha256": weights.sha256 or "",
+        "fuseport.static_form": " ".join(static_form(subject.loaded.module)),
         "fuseport.preprocessing": _preprocessing(subject),
         "fuseport.torch": version("torch").partition("+")[0],
     }
@@ -32,6 +36,12 @@ def input_contract(subject: Subject) -> dict[str, object]:
     """What a caller must do to a picture, and which of it the files do themselves, for the report."""
     inside = ["range", "mean", "std"] if subject.image_input is not None else []
     return {**contract(subject.preprocessing), "inside_the_model": inside}
+
+
+def static_form(module: nn.Module) -> tuple[str, ...]:
+    """What the token reductions of a model say of their fixed-shape form; nothing for a model that keeps its tokens."""
+    found = [part for part in module.modules() if isinstance(part, Reduction) and type(part) is not Reduction]
+    return tuple(part.static_form() for part in found)
 
 
 def _preprocessing(subject: Subject) -> str:

@@ -24,7 +24,7 @@ from .check import Yardstick, check, yardstick
 from .cover import cover
 from .job import Job
 from .labels import read_labels
-from .metadata import input_contract, metadata_of
+from .metadata import input_contract, metadata_of, static_form
 from .program import Prepared, prepare
 from .report import SCHEMA, ExportReport, Result, outcome_of, report_json
 from .stages import Stages
@@ -118,6 +118,7 @@ def _fill(room: Path, job: Job, loaded: Subject, prepared: Prepared, stages: Sta
         request=job.request,
         folded=prepared.folded,
         modules=by_module(prepared.folded.module),
+        static_form=static_form(loaded.loaded.module),
         results=results,
         latencies=measured,
         stages=tuple(stages.done),

@@ -54,6 +54,8 @@ class ExportReport:
     folded: Folded
     modules: tuple[ModuleCost, ...]
     """What each module of the folded model costs."""
+    static_form: tuple[str, ...]
+    """What the fixed shape of the files settles that the model leaves open: random draws, bounds, ties, batches."""
     results: tuple[Result, ...]
     latencies: dict[str, Latency]
     stages: tuple[Stage, ...]
@@ -80,7 +82,7 @@ def _verdict(check: Check) -> str:
     return "not run" if isinstance(check.parity, NotRun) else check.parity.verdict
 
 
-def report_json(report: ExportReport) -> str:
+def report_json(report: object) -> str:
     """The report as JSON text with a final newline; the order of fields is fixed."""
     return json.dumps(_plain(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 

@@ -1,52 +1,115 @@
-"""What float16 must cost: the folded model with its values rounded, and no converter involved.
+"""What a precision must cost: the folded model with its values rounded, or blurred, and no converter involved.
 
-Two costs, for two ways in which the executor runs a float16 file. With the weights alone rounded and all arithmetic in
-float64, what is left is the price of storing weights in float16: the exact mode's yardstick. With weights, inputs and
-the result of each operator rounded and float32 inside an operator, it is what a float16 program declares.
+Two costs of float16, for two ways in which the executor runs a float16 file. With the weights alone rounded and all
+arithmetic in float64, what is left is the price of storing weights in float16: the exact mode's yardstick. With
+weights, inputs and the result of each operator rounded and float32 inside an operator, it is what a float16 program
+declares. The nodes of a `Decision` are left in float32, as in the file.
+
+A model that chooses among tokens is also run with noise of that size (`neighbours`): a choice flips where its margin is
+smaller than the error, and how many do shows only in several runs. See `validate/choices.py`.
+
+No run holds the weights a second time: each is changed when an operator reads it, and forgotten.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
-from itertools import chain
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.fx import GraphModule, Interpreter, Node
+from torch.fx.node import map_arg
 from torch.utils._pytree import tree_leaves, tree_map
 
+from ..models.tokens.choose import in_decision
 from ..reparam.proof import run_float64
+from .subject import one_by_one
+
+NOISE = {"float16": 3 * 2.0**-11, "float32": 3 * 2.0**-23}
+"""Three times the largest relative error of a rounding to float16; of one to float32 six times, for the sums."""
+
+NEIGHBOURS = 4
 
 
-class _RoundedValues(Interpreter):
+class Changed(Interpreter):
+    """Runs a graph with every value changed on its way; weights are read when an operator needs them."""
+
+    def __init__(self, module: GraphModule, change: Callable[[Node, Tensor], Tensor]) -> None:
+        super().__init__(module)
+        self.change = change
+
     def run_node(self, n: Node) -> Any:
-        return tree_map(_half, super().run_node(n))
+        return None if n.op == "get_attr" else self._changed(n, super().run_node(n))
+
+    def map_nodes_to_values(self, args: Any, n: Node) -> Any:
+        return map_arg(args, self._value)
+
+    def _value(self, node: Node) -> Any:
+        if node.op == "get_attr":
+            return self._changed(node, self.fetch_attr(str(node.target)))
+        return self.env[node]
+
+    def _changed(self, node: Node, value: Any) -> Any:
+        def changed(leaf: Any) -> Any:
+            return self.change(node, leaf) if isinstance(leaf, Tensor) and leaf.dtype == torch.float32 else leaf
+
+        return tree_map(changed, value)
 
 
-def _half(value: Any) -> Any:
-    return value.half().float() if isinstance(value, Tensor) and value.dtype == torch.float32 else value
+def answers_of_rounded_values(module: GraphModule, batch: Tensor, size: int = 1) -> list[NDArray]:
+    """All outputs of a folded graph, every value on the way rounded to float16; `size` samples at a time."""
+    decided = decisions(module)
+    return _answers(module, lambda node, value: value if node in decided else _half(value), batch, size)
 
 
-def answers_of_rounded_values(module: GraphModule, batch: Tensor) -> list[NDArray]:
-    """All outputs of a folded graph, every value on the way rounded to float16."""
-    runner = _RoundedValues(module)
-    return _answers(lambda picture: tree_leaves(runner.run(picture)), batch)
-
-
-def answers_of_rounded_weights(module: GraphModule, batch: Tensor) -> list[NDArray]:
+def answers_of_rounded_weights(module: GraphModule, batch: Tensor, size: int = 1) -> list[NDArray]:
     """All outputs of a folded graph in float64, on weights and inputs rounded to float16."""
-    rounded = copy.deepcopy(module)
-    for tensor in chain(rounded.parameters(), rounded.buffers()):
-        tensor.data = _half(tensor.data)
-    return _answers(lambda picture: run_float64(rounded, (_half(picture),)), batch)
+    return one_by_one(lambda pictures: run_float64(module, (_half(pictures),), weight=_half), batch, size)
 
 
-def _answers(run: Callable[[Tensor], Sequence[Tensor]], batch: Tensor) -> list[NDArray]:
-    """One sample at a time, joined along the first axis."""
-    with torch.no_grad():
-        rows = [run(batch[i : i + 1]) for i in range(len(batch))]
-    return [np.concatenate([row[k].numpy() for row in rows]) for k in range(len(rows[0]))]
+def neighbours(
+    module: GraphModule, batch: Tensor, precision: str, size: int = 1, *, weights_only: bool = False
+) -> list[list[NDArray]]:
+    """All outputs of NEIGHBOURS runs of a folded graph with noise as large as the rounding of `precision`.
+
+    Every value is blurred but those inside a `Decision`, or with `weights_only` the weights and inputs alone.
+    """
+    decided = decisions(module)
+    inputs = ("get_attr", "placeholder")
+    still = {node for node in module.graph.nodes if node in decided or (weights_only and node.op not in inputs)}
+
+    def run(seed: int) -> list[NDArray]:
+        draw = torch.Generator().manual_seed(seed)
+
+        def blur(node: Node, value: Tensor) -> Tensor:
+            return value if node in still else blurred(value, NOISE[precision], draw)
+
+        return _answers(module, blur, batch, size)
+
+    return [run(seed) for seed in range(NEIGHBOURS)]
+
+
+def blurred(value: Tensor, size: float, draw: torch.Generator) -> Tensor:
+    """`value` with relative noise up to `size`; whole numbers, exact in every precision, stay (masks, positions)."""
+    noise = torch.rand(value.shape, generator=draw).mul_(2 * size).add_(1 - size)
+    return torch.where(value == value.round(), value, value * noise)
+
+
+def decisions(module: GraphModule) -> set[Node]:
+    """The nodes that stay in float32 in a float16 file."""
+    return {node for node in module.graph.nodes if in_decision(node)}
+
+
+def _half(value: Tensor) -> Tensor:
+    return value.half().float() if value.dtype == torch.float32 else value
+
+
+def _answers(module: GraphModule, change: Callable[[Node, Tensor], Tensor], batch: Tensor, size: int) -> list[NDArray]:
+    runner = Changed(module, change)
+
+    def run(pictures: Tensor) -> Sequence[Tensor]:
+        return tree_leaves(runner.run(pictures))
+
+    return one_by_one(run, batch, size)

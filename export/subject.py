@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -36,6 +37,10 @@ class Subject:
     inputs: str
     feed: Values
     reference: Values
+    batch: int = 1
+    """Samples that the files take at a time: 1 where their batch is open."""
+    choices: tuple[str, ...] = ()
+    """The outputs that are labels of tokens, made where the model gives what it chose."""
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -86,10 +91,19 @@ def subject(job: Job, progress: Progress | None = None) -> Subject:
     image_input = _image_input(job, preprocessing)
     normalised, told = _check_inputs(job, preprocessing)
     feed = _as_pictures(normalised, image_input) if image_input else normalised
-    answer = answers(loaded.module, _normalised(feed, image_input, torch.float32))
-    names = _output_names(job, len(answer))
+    batch = 1 if job.request.batch else job.batch_size
+    answer = answers(loaded.module, _normalised(feed, image_input, torch.float32), batch)
+    choosing = bool(getattr(loaded.module, "choices", False))
+    names = _choosing_names(job, len(answer)) if choosing else _output_names(job, len(answer))
     return Subject(
-        loaded, preprocessing, image_input, told, {job.input_name: feed}, dict(zip(names, answer, strict=True))
+        loaded=loaded,
+        preprocessing=preprocessing,
+        image_input=image_input,
+        inputs=told,
+        feed={job.input_name: feed},
+        reference=dict(zip(names, answer, strict=True)),
+        batch=batch,
+        choices=names[1:] if choosing else (),
     )
 
 
@@ -97,7 +111,7 @@ def truth(subject: Subject) -> Values:
     """The model's answer in float64 throughout: the one that the others are measured against."""
     exact = copy.deepcopy(subject.loaded.module).double()
     (feed,) = subject.feed.values()
-    found = answers(exact, _normalised(feed, subject.image_input, torch.float64))
+    found = answers(exact, _normalised(feed, subject.image_input, torch.float64), subject.batch)
     return dict(zip(subject.output_names, found, strict=True))
 
 
@@ -123,11 +137,22 @@ def captured_form(subject: Subject) -> nn.Module:
     return BehindStd(subject.loaded.module, subject.image_input.std).eval()
 
 
-def answers(module: nn.Module, batch: Tensor) -> list[NDArray]:
-    """All tensors that the module returns, one sample at a time, joined along the first axis."""
+def answers(module: nn.Module, batch: Tensor, size: int = 1) -> list[NDArray]:
+    """All tensors that the module returns, joined along the first axis."""
+    return one_by_one(lambda pictures: tree_leaves(module(pictures)), batch, size)
+
+
+def one_by_one(run: Callable[[Tensor], Sequence[Tensor]], batch: Tensor, size: int = 1) -> list[NDArray]:
+    """All that `run` returns for a batch, given `size` samples at a time, as the file takes them.
+
+    The last group is filled up with its last sample, whose answers are cut off.
+    """
+    rows = []
     with torch.no_grad():
-        rows = [tree_leaves(module(batch[i : i + 1])) for i in range(len(batch))]
-    return [np.concatenate([row[k].numpy() for row in rows]) for k in range(len(rows[0]))]
+        for start in range(0, len(batch), size):
+            chosen = torch.arange(start, start + size).clamp(max=len(batch) - 1)
+            rows.append([value.numpy() for value in run(batch[chosen])])
+    return [np.concatenate(column)[: len(batch)] for column in zip(*rows, strict=True)]
 
 
 def _image_input(job: Job, preprocessing: Preprocessing) -> ImageInput | None:
@@ -169,6 +194,10 @@ def _normalised(feed: NDArray, image_input: ImageInput | None, dtype: torch.dtyp
         return torch.from_numpy(feed).to(dtype)
     mean, std = (_per_channel(values, 3) for values in (image_input.mean, image_input.std))
     return torch.from_numpy((feed.transpose(0, 3, 1, 2) / 255.0 - mean) / std).to(dtype)
+
+
+def _choosing_names(job: Job, count: int) -> tuple[str, ...]:
+    return (job.output_name or "logits", *(f"choices_{number}" for number in range(1, count)))
 
 
 def _output_names(job: Job, count: int) -> tuple[str, ...]:

@@ -141,6 +141,8 @@ def _print_reasons(out: Console, report: ExportReport) -> None:
     for result in report.results:
         for check in result.checks:
             out.print(f"{check.engine}: {check.parity.reason}", markup=False)
+    for told in report.static_form:
+        out.print(f"static form: {told}", markup=False)
     for result in report.results:
         covered = result.coverage
         told = covered.reason if isinstance(covered, NotRun) else covered.describe()

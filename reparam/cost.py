@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,14 +72,14 @@ def macs_of(node: Node) -> list[tuple[str, int]]:
         return [("conv", _convolution(node))]
     if is_op(node, "linear"):
         given = arguments(node)
-        return [("linear", _size(node) * _dims(given["weight"])[-1])]
+        return [("linear", _size(node) * dims(given["weight"])[-1])]
     if is_op(node, "addmm", "baddbmm"):
         kind = "linear" if is_op(node, "addmm") else "matmul"
-        return [(kind, _size(node) * _dims(node.args[1])[-1])]
+        return [(kind, _size(node) * dims(node.args[1])[-1])]
     if is_op(node, *_PRODUCTS):
-        return [("matmul", _size(node) * _dims(node.args[0])[-1])]
+        return [("matmul", _size(node) * dims(node.args[0])[-1])]
     if is_op(node, "scaled_dot_product_attention"):
-        query, key, value = (_dims(part) for part in node.args[:3])
+        query, key, value = (dims(part) for part in node.args[:3])
         return [("matmul", math.prod(query[:-1]) * key[-2] * (query[-1] + value[-1]))]
     if is_op(node, "einsum"):
         return [("matmul", _einsum(node))]
@@ -88,9 +89,9 @@ def macs_of(node: Node) -> list[tuple[str, int]]:
 def _convolution(node: Node) -> int:
     """Output elements × kernel for a convolution, input elements × kernel for a transposed one."""
     given = arguments(node)
-    weight = _dims(given["weight"])
+    weight = dims(given["weight"])
     transposed = is_op(node, *_TRANSPOSED) or bool(given.get("transposed"))
-    elements = math.prod(_dims(given["input"])) if transposed else _size(node)
+    elements = math.prod(dims(given["input"])) if transposed else _size(node)
     return elements * math.prod(weight[1:])
 
 
@@ -98,20 +99,30 @@ def _einsum(node: Node) -> int:
     equation, operands = node.args[0], node.args[1]
     assert isinstance(equation, str)
     assert isinstance(operands, (list, tuple))
+    return product_of_labels(equation, [dims(operand) for operand in operands])
+
+
+def product_of_labels(equation: str, shapes: Sequence[Sequence[int]]) -> int:
+    """The multiply-accumulates of an einsum: the product of the sizes of all its labels, as if done in one loop."""
     sizes: dict[str, int] = {}
-    for labels, operand in zip(equation.replace(" ", "").split("->")[0].split(","), operands, strict=True):
-        sizes |= dict(zip(labels, _dims(operand), strict=True))
+    for labels, shape in zip(equation.replace(" ", "").split("->")[0].split(","), shapes, strict=True):
+        sizes |= dict(zip(labels, shape, strict=True))
     return math.prod(sizes.values())
 
 
 def _size(node: Node) -> int:
-    return math.prod(_dims(node))
+    return math.prod(dims(node))
 
 
-def _dims(node: Any) -> list[int]:
+def dims(node: Any) -> list[int]:
     """Shape of a node's value, with an open batch taken as one."""
     value = node.meta["val"]
     assert isinstance(value, Tensor)
+    return dims_of(value)
+
+
+def dims_of(value: Tensor) -> list[int]:
+    """Shape of a tensor, with an open batch taken as one."""
     return [_for_one_picture(length) for length in value.shape]
 
 

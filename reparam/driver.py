@@ -31,18 +31,23 @@ def fold(captured: GraphModule, rules: Sequence[ModuleType], *, seed: int = 0) -
     becomes a refusal. Raises FoldError if the whole model deviates in the end.
     """
     work = copy_of(captured)
-    inputs = _inputs(captured, seed)
-    truth = run_float64(captured, inputs)
     work.graph.eliminate_dead_code()
     steps, refusals = _until_still(work, rules, seed)
-    error = relative_error(truth, run_float64(work, inputs))
-    if not error <= WHOLE_LIMIT and not error <= _sensitivity(captured, inputs, truth):
-        raise FoldError(f"the folded model deviates from the captured one by {error:.1e} of its scale in float64")
+    error = _deviation(captured, work, _inputs(captured, seed)) if steps else 0.0
     made = tuple(step for step in steps if isinstance(step, Rewrite))
     failed = tuple(step for step in steps if isinstance(step, Refusal))
     before = count(captured)
     folded = settle(work)
     return Folded(folded, made, _unique(failed + refusals), before, count(folded), error)
+
+
+def _deviation(captured: GraphModule, work: GraphModule, inputs: Sequence[Tensor]) -> float:
+    """The float64 error of the whole; FoldError if it is more than roundings explain."""
+    truth = run_float64(captured, inputs)
+    error = relative_error(truth, run_float64(work, inputs))
+    if not error <= WHOLE_LIMIT and not error <= _sensitivity(captured, inputs, truth):
+        raise FoldError(f"the folded model deviates from the captured one by {error:.1e} of its scale in float64")
+    return error
 
 
 def _sensitivity(captured: GraphModule, inputs: Sequence[Tensor], truth: tuple[Tensor, ...]) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -18,20 +18,32 @@ _REAL = (torch.float16, torch.bfloat16, torch.float32)
 _BY_ELEMENT = ("add", "sub", "mul", "div", "relu", "gelu", "sigmoid")
 
 
-def run_float64(module: GraphModule, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """All tensor outputs of the graph, every float computed in float64."""
+def run_float64(
+    module: GraphModule, inputs: Sequence[Tensor], *, weight: Callable[[Tensor], Tensor] = lambda weight: weight
+) -> tuple[Tensor, ...]:
+    """All tensor outputs of the graph, every float computed in float64, on what `weight` makes of the weights.
+
+    A weight is in float64 only while an operator reads it, so the model is not held a second time.
+    """
     placeholders = [node for node in module.graph.nodes if node.op == "placeholder"]
     values: dict[Node, Any] = dict(zip(placeholders, map(_double, inputs), strict=True))
     (output,) = module.graph.find_nodes(op="output")
     last_reader = {read: node for node in module.graph.nodes for read in node.all_input_nodes}
     with torch.no_grad():
         for node in module.graph.nodes:
-            if node.op in ("get_attr", "call_function"):
-                values[node] = _computed(module, node, values)
+            if node.op == "call_function":
+                read_now = {read: _weight(module, read, weight) for read in node.all_input_nodes if read not in values}
+                values[node] = _computed(module, node, {**values, **read_now})
                 for read in node.all_input_nodes:
                     if last_reader[read] is node:
-                        del values[read]
+                        values.pop(read, None)
+        values |= {read: _weight(module, read, weight) for read in output.all_input_nodes if read not in values}
     return tuple(leaf for leaf in tree_leaves(map_arg(output.args, values.__getitem__)) if isinstance(leaf, Tensor))
+
+
+def _weight(module: GraphModule, node: Node, weight: Callable[[Tensor], Tensor]) -> Any:
+    value = attribute(module, str(node.target))
+    return _double(weight(value)) if isinstance(value, Tensor) else value
 
 
 def run_region(module: GraphModule, values: dict[Node, Any], outputs: Sequence[Node]) -> tuple[Tensor, ...]:

@@ -245,3 +245,26 @@ def test_bfloat16_constants(tmp_path: Path) -> None:
     model = mil.load(program.save(tmp_path / "m.mlpackage"))
     for mode in mil.MODES:
         assert model.predict({"x": np.array([1.0, 2.0])}, mode=mode)["y"].tolist() == [3.5, 4.0]
+
+
+@pytest.mark.parametrize("type_", ["cast", "identity"])
+def test_rounding_a_large_result_leaves_the_memory_that_it_shares(tmp_path: Path, type_: str) -> None:
+    """A float32 value of 2 MB, passed on by an operator that copies nothing into a result declared float16."""
+    inputs = {"dtype": "fp16"} if type_ == "cast" else {}
+    program = Program()
+    program.input("x", (512, 1024), "fp32")
+    program.op("square", ("wide", (512, 1024), "fp32"), x=Ref("x"))
+    program.op(type_, ("y", (512, 1024), "fp16"), x=Ref("wide"), **inputs)
+    program.output("wide", "fp32")
+    program.output("y", "fp16")
+    x = np.random.default_rng(0).normal(size=(512, 1024)).astype(np.float32)
+    found = mil.load(program.save(tmp_path / "shared.mlpackage")).predict({"x": x})
+    np.testing.assert_array_equal(found["wide"], x * x)
+    np.testing.assert_array_equal(found["y"], (x * x).astype(np.float16))
+
+
+def test_rounding_a_large_result_rounds_it(tmp_path: Path) -> None:
+    model = one_operator(tmp_path, "square", shape=(512, 1024))
+    half = np.random.default_rng(0).normal(size=(512, 1024)).astype(np.float16)
+    expected = (half.astype(np.float32) ** 2).astype(np.float16)
+    np.testing.assert_array_equal(model.predict({"x": half.astype(np.float32)})["y"], expected)

@@ -13,7 +13,6 @@ from fuseport.models.tokens.choose import (
     first_of_greatest,
     full,
     in_decision,
-    overlap,
     places,
     survivors,
     take,
@@ -67,20 +66,6 @@ def test_take_keeps_each_pictures_own_tokens() -> None:
 
 def test_survivors_are_the_class_token_and_the_numbers_in_range() -> None:
     assert survivors(torch.tensor([[0, 2, 9], [1, 1, -1]]), 4).tolist() == [[1, 0, 1, 0], [1, 1, 0, 0]]
-
-
-@pytest.mark.parametrize(
-    ("ours", "theirs", "share"),
-    [
-        ([1, 1, 0, 0], [1, 1, 0, 0], 1.0),
-        ([1, 1, 0, 0], [1, 0, 1, 0], 1 / 3),
-        ([1, 1, 0, 0], [0, 0, 1, 1], 0.0),
-        ([1, 2, 3, 3], [1, 2, 3, 4], 0.75),
-        ([0, 0], [0, 0], 0.0),
-    ],
-)
-def test_overlap_is_the_share_of_equal_labels_among_the_kept(ours: list[int], theirs: list[int], share: float) -> None:
-    assert overlap(torch.tensor(ours), torch.tensor(theirs)) == pytest.approx(share)
 
 
 def test_full_and_back_leave_no_trace_where_nothing_changes() -> None:

@@ -16,7 +16,8 @@ from fuseport.export import to_coreml, to_onnx
 from fuseport.export.request import Request
 from fuseport.models.swag_vit import SwagViT
 from fuseport.models.tokens.attach import attach
-from fuseport.models.tokens.choose import ascending, first_of_greatest, in_decision, overlap, places, top_mask
+from fuseport.models.tokens.choose import ascending, first_of_greatest, in_decision, places, top_mask
+from fuseport.validate.choices import overlap
 from golden_weights import assert_close, image
 from swag_golden import cases, golden_model, pictures, tiny
 from test_tokens_attach import small
@@ -62,7 +63,7 @@ def onnx_answers(program: ExportedProgram, names: tuple[str, ...], x: Tensor, fo
 def assert_same(answers: list[Tensor], expected: list[Tensor]) -> None:
     assert_close(answers[0], expected[0], 1e-5)
     for ours, theirs in zip(answers[1:], expected[1:], strict=True):
-        assert overlap(ours, theirs) == 1.0
+        assert overlap(ours.numpy(), theirs.numpy()) == 1.0
 
 
 @every_method
@@ -164,4 +165,6 @@ def test_onnx_of_every_golden_case(name: str, tmp_path: Path) -> None:
 def test_core_ml_takes_it_in_half_precision(method: str, tmp_path: Path) -> None:
     program, names, expected = captured(method)
     answers = core_ml_answers(program, names, image((1, 3, 64, 64), "A"), tmp_path, "float16")
-    assert all(overlap(ours, theirs) > 0.5 for ours, theirs in zip(answers[1:], expected[1:], strict=True))
+    assert all(
+        overlap(ours.numpy(), theirs.numpy()) > 0.5 for ours, theirs in zip(answers[1:], expected[1:], strict=True)
+    )

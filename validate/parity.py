@@ -7,7 +7,7 @@ to that precision. It knows arrays by name, and nothing of the library that made
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -46,6 +46,8 @@ class OutputParity:
     bound: float | None = None
     worst_sample: int | None = None
     ranking: Ranking | None = None
+    overlap: float | None = None
+    """Of labels of tokens: the share of equal ones among the tokens that the model or the artifact kept."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,8 @@ def compare(
     *,
     precision: str = "float32",
     precision_cost: Outputs | None = None,
+    neighbours: Sequence[Outputs] = (),
+    labels: Collection[str] = (),
     tolerance: Tolerance | None = None,
     inputs: str = "",
 ) -> Parity:
@@ -95,14 +99,22 @@ def compare(
 
     Outputs are matched by name. `precision` is the artifact's; `precision_cost` holds the outputs of the model rounded
     to that precision (where it is missing, a wide default bound is used, and said); `tolerance` replaces the measured
-    bounds. Raises a ValueError where the runs of the model do not fit together: other names or shapes, or a truth that
-    is not float64.
+    bounds. `labels` names the outputs that say what the model chose among its tokens, judged by the runs of the model
+    under noise in `neighbours` (see `choices.py`).
+    Raises a ValueError where the runs of the model do not fit together: other names or shapes, or a truth that is not
+    float64.
     """
     allowance_of(precision)
     _check_model_runs(truth, reference, precision_cost)
     judge_by = partial(judge, precision=precision, tolerance=tolerance)
+
+    def runs(name: str) -> Runs:
+        near = tuple(run[name] for run in neighbours)
+        cost = (precision_cost or {}).get(name)
+        return Runs(truth[name], reference[name], artifact[name], cost, near, name in labels)
+
     outputs = [
-        _output(name, Runs(values, reference[name], artifact[name], (precision_cost or {}).get(name)), truth, judge_by)
+        _output(name, runs(name), truth, judge_by)
         if name in artifact
         else OutputParity(name, values.shape, "failed", f"the artifact lacks this output; it has {_names(artifact)}")
         for name, values in truth.items()
@@ -135,7 +147,7 @@ def _output(name: str, runs: Runs, truths: Outputs, judge_by: Callable[[Runs], F
     """The figures of one output and the verdict on it; `truths` are all outputs of the model, for the diagnosis."""
     finding = judge_by(runs)
     if finding.fault or kind(runs.truth) != "float":
-        return OutputParity(name, runs.artifact.shape, finding.verdict, finding.reason)
+        return OutputParity(name, runs.artifact.shape, finding.verdict, finding.reason, overlap=finding.overlap)
     truth, artifact = samples(runs.truth), samples(runs.artifact)
     finite = np.isfinite(truth).all() and np.isfinite(artifact).all()
     ranks = ranking(truth, artifact, finding.allowed) if finite and runs.truth.ndim == 2 else None

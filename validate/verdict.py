@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bounds import Bounds, Errors, Norm, bounds, errors, scales
+from .choices import FACTOR, judge_choices
 
 Verdict = Literal["passed", "failed", "not judged"]
 
@@ -50,6 +51,10 @@ class Runs:
     reference: NDArray
     artifact: NDArray
     cost: NDArray | None = None
+    neighbours: tuple[NDArray, ...] = ()
+    """The model under noise of `choices.FACTOR` times the precision's rounding, where it chooses among tokens."""
+    labels: bool = False
+    """Whether the values are labels of tokens, judged by `choices.py`."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,8 @@ class Finding:
     worst_sample: int | None = None
     allowed: NDArray[np.float64] | None = None
     """The largest error of each element that passes, in the output's units; broadcasts to (N, size)."""
+    overlap: float | None = None
+    """Of labels of tokens with the model's, 0 to 1."""
     fault: bool = False
     """The arrays could not be laid side by side, so there are no figures."""
 
@@ -77,6 +84,9 @@ def judge(runs: Runs, precision: str, tolerance: Tolerance | None) -> Finding:
         return Finding("failed", f"expected {expected} values, got {got} ({artifact.dtype})", fault=True)
     if not truth.size:
         return Finding("not judged", "the output is empty", fault=True)
+    if runs.labels:
+        verdict, reason, share = judge_choices(truth, runs.reference, artifact, runs.neighbours)
+        return Finding(verdict, reason, overlap=share)
     return _judge_floats(runs, precision, tolerance) if expected == "float" else _judge_exact(runs)
 
 
@@ -115,8 +125,19 @@ def _judge_floats(runs: Runs, precision: str, tolerance: Tolerance | None) -> Fi
     floor = errors(reference, truth)
     if tolerance is not None:
         return _judge_tolerance(truth, artifact, floor, tolerance)
-    cost = None if runs.cost is None else errors(samples(runs.cost), truth)
-    return _judge_bounds(truth, artifact, floor, bounds(precision, truth.shape[1], floor, cost))
+    return _judge_bounds(truth, artifact, floor, bounds(precision, truth.shape[1], floor, _cost(runs, truth)))
+
+
+def _cost(runs: Runs, truth: NDArray[np.float64]) -> Errors | None:
+    """The errors of the rounded model; where it chooses, of the worst of its runs, since a choice flips in some.
+
+    The noise of the neighbours is FACTOR times the rounding already, by which the bound multiplies.
+    """
+    if runs.cost is None:
+        return None
+    own, near = errors(samples(runs.cost), truth), [errors(samples(run), truth) for run in runs.neighbours]
+    l2 = np.max([own.l2, *(error.l2 / FACTOR for error in near)], axis=0)
+    return Errors(l2, np.max([own.peak, *(error.peak / FACTOR for error in near)], axis=0))
 
 
 def _judge_tolerance(

@@ -58,7 +58,7 @@ def source_of(variant: str, options: dict[str, Any]) -> Source:
         pretrained=options["pretrained"],
         num_classes=options["num_classes"],
         in_chans=options["in_chans"],
-        model_args=dict(map(_model_arg, options["model_args"])),
+        model_args=dict(map(model_arg, options["model_args"])),
         image_size=options["image_size"],
         seed=options["seed"],
     )
@@ -71,7 +71,7 @@ def require_positive(options: dict[str, Any], *names: str) -> None:
             raise click.UsageError(f"--{name.replace('_', '-')} must be at least 1, got {options[name]}")
 
 
-def _model_arg(text: str) -> tuple[str, Any]:
+def model_arg(text: str) -> tuple[str, Any]:
     """KEY=VALUE with the value as Python would read it: a switch, a number, or else text."""
     key, equals, value = text.partition("=")
     if not (key and equals):

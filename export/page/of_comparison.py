@@ -17,7 +17,8 @@ def difference(view: View) -> Page:
     """Two reports: the times beside each other, and every operation that moved, is new, or is gone."""
     outcomes = [timing["outcome"] for timing in view["timings"]]
     slower, faster = outcomes.count("slower"), outcomes.count("faster")
-    tone: Tone = "bad" if slower else "good" if faster else "plain"
+    verdict = "mixed" if slower and faster else "slower" if slower else "faster" if faster else "no clear difference"
+    tones: dict[str, Tone] = {"mixed": "unsure", "slower": "bad", "faster": "good"}
     moved = [
         Section("What moved", "Operations that both reports have, on another unit in the second.", (_moves(view),))
         if view["moves"]
@@ -38,9 +39,9 @@ def difference(view: View) -> Page:
         kind="comparison",
         title=view.get("after") or "second report",
         subtitle=f"compared with {view.get('before') or 'the first report'}",
-        verdict="slower" if slower else "faster" if faster else "no clear difference",
-        tone=tone,
-        reason=f"{many(slower, 'time')} slower, {many(faster, 'time')} faster, of {len(outcomes)}",
+        verdict=verdict,
+        tone=tones.get(verdict, "plain"),
+        reason=f"of {len(outcomes)} measured times {slower} got slower and {faster} got faster",
         facts=tuple(_headlines(view)),
         sections=tuple(section for section in (cautions, times, *moved) if section and section.blocks),
         cases=tuple(_timing_case(timing) for timing in view["timings"]),

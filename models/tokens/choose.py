@@ -94,12 +94,3 @@ def survivors(ids: Tensor, size: int) -> Tensor:
     numbers = torch.arange(1, size, dtype=ids.dtype, device=ids.device)
     found = (ids.unsqueeze(-1) == numbers).to(torch.float32).amax(1)
     return torch.cat((torch.ones_like(found[:, :1]), found), dim=1).to(torch.int32)
-
-
-def overlap(ours: Tensor, theirs: Tensor) -> float:
-    """The share of equal labels among the tokens that one side or the other kept (label not 0), 0 to 1.
-
-    For kept against dropped this is intersection over union (Jaccard); for group numbers the share of equal ones.
-    """
-    counted = torch.logical_or(ours != 0, theirs != 0)
-    return float(torch.logical_and(ours == theirs, counted).sum() / counted.sum().clamp(min=1))

@@ -104,7 +104,7 @@ class Reduction(nn.Module, Generic[State]):
     def choices(self, index: int, state: Any) -> Tensor | None:
         """What layer `index` chose, as int32 labels (n, ..., S) of the original tokens; None where it chose nothing.
 
-        Label 0 means dropped, so two runs made the same choice where their labels are equal: see `overlap`.
+        Label 0 means dropped, so two runs made the same choice where their labels are equal: see `validate/choices.py`.
         """
         return None
 

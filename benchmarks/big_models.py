@@ -1,0 +1,156 @@
+"""Peak memory of an export of a big model, ours with all checks beside the bare converters without any.
+
+    python benchmarks/big_models.py --variant vit_l16_in1k --output-dir out
+    python benchmarks/big_models.py --variant vit_h14_in1k --format onnx --samples 1
+
+Each run has a process of its own; its peak is the largest resident memory that the kernel noted for it (`ru_maxrss`),
+Python, its libraries and mapped files included, in GiB and as a multiple of the float32 weights. For ours the peak
+behind each stage is given as well: it only ever rises, so the stage at which it rises is the one that needs it. Weights
+are conditioned in every run. Writes big_models_VARIANT.json and .md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+FORMATS = ("onnx", "coreml")
+GIB = 2**30
+
+
+def peak_bytes() -> int:
+    """The largest resident memory of this process so far."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+# ---- what runs in a process of its own ------------------------------------------------------------------------------
+
+
+def ours(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """The whole pipeline for one format: load, capture, fold, convert, check."""
+    from fuseport.export.job import Checks, Job, Source
+    from fuseport.export.pipeline import export
+    from fuseport.export.request import Request
+
+    peaks: list[tuple[str, float]] = []
+    reached = {"stage": "import"}
+
+    def announce(stage: str) -> None:
+        peaks.append((reached["stage"], peak_bytes() / GIB))
+        reached["stage"] = stage
+
+    job = Job(Source(options.variant), (options.format,), Request(), Checks(samples=options.samples), output_dir=folder)
+    report = export(job, announce=announce)
+    announce("end")
+    checks = {check.engine: check.parity.reason for result in report.results for check in result.checks}
+    return {"outcome": report.outcome, "stages": peaks, "checks": checks}
+
+
+def bare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """The converter alone, on the same weights: torch.export, then torch.onnx.export or coremltools.convert."""
+    import torch
+    from fuseport import models
+    from fuseport.models.loaded import load
+
+    module, side = load(options.variant).module, models.find(options.variant).preprocessing.size
+    program = torch.export.export(module, (torch.zeros(1, 3, side, side),), strict=False)
+    if options.format == "onnx":
+        written = torch.onnx.export(program, verbose=False)
+        assert written is not None
+        written.save(folder / "model.onnx", external_data=True)
+    else:
+        import coremltools as ct
+
+        legal: Any = program.run_decompositions({})
+        ct.convert(
+            legal,
+            minimum_deployment_target=ct.target.iOS16,
+            package_dir=str(folder / "m.mlpackage"),
+            skip_model_load=True,
+        )
+    return {}
+
+
+RUNS: dict[str, Callable[[argparse.Namespace, Path], dict[str, Any]]] = {"ours": ours, "bare": bare}
+
+
+def alone(options: argparse.Namespace) -> None:
+    """One run, its figures as the last line of the output."""
+    begin = time.perf_counter()
+    with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
+        found = RUNS[options.alone](options, Path(folder))
+    seconds = round(time.perf_counter() - begin)
+    print(json.dumps({"peak_gib": peak_bytes() / GIB, "seconds": seconds, **found}))
+
+
+# ---- the table ------------------------------------------------------------------------------------------------------
+
+
+def measured(options: argparse.Namespace, run: str, form: str) -> dict[str, Any]:
+    """One run in a process of its own. Raises RuntimeError if it ends badly."""
+    words = [sys.executable, __file__, "--alone", run, "--format", form, "--variant", options.variant]
+    words += ["--samples", str(options.samples)] + (["--scratch", options.scratch] if options.scratch else [])
+    ended = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=False)
+    if ended.returncode:
+        raise RuntimeError(f"{run} {form} ended with exit code {ended.returncode}")
+    return {"run": run, "format": form, **json.loads(ended.stdout.splitlines()[-1])}
+
+
+def markdown(rows: list[dict[str, Any]], weights_gib: float, options: argparse.Namespace) -> str:
+    lines = [
+        f"{options.variant}: {weights_gib:.2f} GiB of float32 weights, {options.samples} check picture(s)",
+        "",
+        "| run | format | peak GiB | × weights | seconds | outcome |",
+        "| --- | --- | ---: | ---: | ---: | --- |",
+    ]
+    for row in rows:
+        ratio, outcome = row["peak_gib"] / weights_gib, row.get("outcome", "conversion alone")
+        figures = f"{row['peak_gib']:.2f} | {ratio:.2f} | {row['seconds']}"
+        lines.append(f"| {row['run']} | {row['format']} | {figures} | {outcome} |")
+    for row in rows:
+        stages = ", ".join(f"{stage} {gib:.2f}" for stage, gib in row.get("stages", ()))
+        lines += ["", f"Peak behind each stage, {row['format']}: {stages}."] if stages else []
+    versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "onnx", "onnxruntime", "coremltools"))
+    return "\n".join([*lines, "", versions, ""])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--variant", default="vit_l16_in1k")
+    parser.add_argument("--format", choices=FORMATS, help="one format alone")
+    parser.add_argument("--run", choices=RUNS, help="ours or the bare converter alone")
+    parser.add_argument("--samples", type=int, default=1)
+    parser.add_argument("--scratch", help="a folder with room for the files (the system's)")
+    parser.add_argument("--output-dir", type=Path, default=Path("out"))
+    parser.add_argument("--alone", choices=RUNS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.alone:
+        alone(options)
+        return
+    from fuseport import models
+
+    weights_gib = models.find(options.variant).parameters * 4 / GIB
+    options.output_dir.mkdir(parents=True, exist_ok=True)
+    stem, rows = options.output_dir / f"big_models_{options.variant}", []
+    for form in [options.format] if options.format else FORMATS:
+        for run in [options.run] if options.run else RUNS:
+            rows.append(measured(options, run, form))
+            stem.with_suffix(".json").write_text(
+                json.dumps({"weights_gib": weights_gib, "rows": rows}, indent=1) + "\n"
+            )
+            stem.with_suffix(".md").write_text(markdown(rows, weights_gib, options))
+            print(rows[-1], flush=True)
+
+
+if __name__ == "__main__":
+    main()
