@@ -39,10 +39,19 @@ class Input:
     limit: int | None = None
     keyword: bool = False
 
+    def told(self, batch: int) -> str:
+        """As a person would say it: "x (1, 3, 32, 32) float32"."""
+        return f"{self.name} {(batch, *self.shape)} {self.dtype}"
+
     @property
     def is_map(self) -> bool:
         """Whether it is a stack of channels over a plane, as a picture is: float32 (C, H, W)."""
         return self.dtype == "float32" and len(self.shape) == 3 and min(self.shape[1:]) >= PICTURE_SIDE
+
+    @property
+    def is_raw_picture(self) -> bool:
+        """Whether it is a picture of bytes, uint8 (C, H, W) with 1, 3 or 4 channels."""
+        return self.dtype == "uint8" and len(self.shape) == 3 and self.shape[0] in (1, 3, 4)
 
 
 @dataclass(frozen=True)
@@ -79,31 +88,45 @@ def given_as(name: str, example: Tensor) -> Given:
     return Given(name, tuple(example.shape), dtype, limit)
 
 
-def bind(module: nn.Module, given: Sequence[Given]) -> tuple[tuple[Input, ...], int]:
-    """The inputs under the names of `forward`'s parameters, positional ones first, and the batch.
-
-    Named inputs are handed over by name if `forward` has such parameters; names that it does not have are names for the
-    files alone, and the inputs are handed over in their order. Raises InputError for a mixture of both, for names that
-    occur twice, and for inputs that do not share their batch.
-    """
-    batches = sorted({one.shape[0] for one in given})
-    if len(batches) != 1:
-        told = " and ".join(map(str, batches)) or "no input"
+def batch_of(given: Sequence[Given]) -> int:
+    """The batch that the inputs share. Raises InputError where they do not, or where there is none."""
+    batches = sorted({one.shape[0] for one in given if one.shape})
+    if len(batches) != 1 or not all(one.shape for one in given):
+        told = " and ".join(map(str, batches)) or "none"
         raise InputError(f"the first number of every input shape is the batch, the same for all; got {told}")
+    return batches[0]
+
+
+def bind(module: nn.Module, given: Sequence[Given]) -> tuple[Input, ...]:
+    """The inputs in the order of `forward`'s parameters and under their names.
+
+    Inputs without a name take the parameters that no other names, in their order. Where none of the names is a
+    parameter, they are names for the files alone, and the inputs are handed over as they come. What does not stand at
+    its place from the front is handed over by name. Raises InputError for a mixture of names that are parameters and
+    names that are none, for names that occur twice, and where no input is given.
+    """
     parameters = _parameters(module)
-    named = [one.name for one in given if one.name]
-    known = [name for name in named if name in parameters]
-    if known and len(known) < len(named):
-        other = next(name for name in named if name not in parameters)
-        raise InputError(f"forward has no parameter {other!r}; it has {', '.join(parameters)}")
-    free = [name for name in parameters if name not in known]
+    if not given:
+        example = " ".join(f"--input-shape {name}=1,3,224,224" for name in parameters) or "--input-shape 1,3,224,224"
+        raise InputError(f"the shapes of the model's inputs are not known; give each, batch first, as in {example}")
+    known = {one.name for one in given if one.name in parameters}
+    if known and (strange := [one.name for one in given if one.name and one.name not in known]):
+        raise InputError(f"forward has no parameter {strange[0]!r}; it has {', '.join(parameters)}")
+    free = iter([name for name in parameters if name not in known])
+    placed = [(one.name if one.name in known else next(free, f"input{at}"), one) for at, one in enumerate(given, 1)]
+    order = {name: at for at, name in enumerate(parameters)}
+    placed.sort(key=lambda pair: order.get(pair[0], len(order)))
+    displaced = [
+        at for at, (name, _) in enumerate(placed) if order.get(name, at) != at or not parameters.get(name, True)
+    ]
+    first_by_name = min(displaced, default=len(placed))
     inputs = [
-        Input(one.name or _name(free, place), one.shape[1:], one.dtype, _limit(one, module), one.name in known)
-        for place, one in enumerate(given)
+        Input(one.name or name, one.shape[1:], one.dtype, _limit(one, module), at >= first_by_name)
+        for at, (name, one) in enumerate(placed)
     ]
     if len({one.name for one in inputs}) < len(inputs):
         raise InputError(f"the names of the inputs must differ; got {', '.join(one.name for one in inputs)}")
-    return tuple(sorted(inputs, key=lambda one: one.keyword)), batches[0]
+    return tuple(inputs)
 
 
 def handed(inputs: Sequence[Input], values: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -121,15 +144,15 @@ def renamed(inputs: tuple[Input, ...], name: str | None) -> tuple[Input, ...]:
     return (replace(inputs[0], name=name),)
 
 
-def _parameters(module: nn.Module) -> tuple[str, ...]:
-    """The parameters of `forward` that take one value each."""
-    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_ONLY)
+def _parameters(module: nn.Module) -> dict[str, bool]:
+    """The parameters of `forward` that take one value each → whether it can be given by its place."""
+    by_place = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.POSITIONAL_ONLY)
     found = inspect.signature(module.forward).parameters
-    return tuple(name for name, parameter in found.items() if parameter.kind in kinds)
-
-
-def _name(free: Sequence[str], place: int) -> str:
-    return free[place] if place < len(free) else f"input{place + 1}"
+    return {
+        name: parameter.kind in by_place
+        for name, parameter in found.items()
+        if parameter.kind in (*by_place, inspect.Parameter.KEYWORD_ONLY)
+    }
 
 
 def _limit(one: Given, module: nn.Module) -> int | None:
@@ -138,4 +161,6 @@ def _limit(one: Given, module: nn.Module) -> int | None:
 
     if one.dtype in ("float32", "bool") or one.limit is not None:
         return one.limit
+    if one.dtype == "uint8":
+        return 256
     return min((m.num_embeddings for m in module.modules() if isinstance(m, nn.Embedding)), default=2)
