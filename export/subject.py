@@ -72,6 +72,9 @@ class Subject:
 
 def subject(job: Job, progress: Progress | None = None) -> Subject:
     """Load the model and its check inputs, and run it once. Raises ValueError with one line for anything unusable."""
+    if job.batch_size is not None and job.source.batch not in (None, 1, job.batch_size):
+        told = f"--batch-size {job.batch_size} and inputs with a batch of {job.source.batch}"
+        raise InputError(f"{told} were both asked for; choose one")
     loaded = loaded_of(job.source, progress)
     loaded = replace(loaded, inputs=renamed(loaded.inputs, job.input_name))
     image_input = _image_input(job, loaded)
@@ -225,8 +228,9 @@ def _reference(job: Job, loaded: Loaded, inputs: Sequence[Tensor], batch: int) -
     except Exception as error:  # whatever a user's module raises for an input that is not its own
         taken = ", ".join(one.told(batch) for one in loaded.inputs)
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        said = f"{loaded.variant.name} does not take {taken}: {reason} (at {culprit(error, behind=__file__)})"
-        raise InputError(f"{said}; expected the shapes that its forward takes") from error
+        where = culprit(error)
+        at = f" (at {where})" if where else ""
+        raise InputError(f"{loaded.variant.name} does not take {taken}: {reason}{at}; give what it takes") from error
     return dict(zip(names, found, strict=True))
 
 

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..reparam.culprit import culprit
 from .inputs import Input, handed
 
 PICTURES = 4
@@ -183,7 +184,9 @@ def _calibrate(
         what = "pictures" if all(one.is_map for one in inputs) else "inputs"
         said = f"the model does not take the {what} that set its batch norms, {shapes}"
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{said}: {reason}; give the shape that it takes") from error
+        where = culprit(error, behind=__file__)
+        at = f" (at {where})" if where else ""
+        raise ValueError(f"{said}: {reason}{at}; give the shape that it takes") from error
 
 
 def _set_statistics(norms: tuple[nn.Module, ...], x: Tensor) -> None:

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import sys
 import sysconfig
-import traceback
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +22,8 @@ from types import ModuleType
 from typing import Any
 
 from torch import nn
+
+from ..reparam.culprit import culprit
 
 
 class UserModelError(ValueError):
@@ -51,7 +53,7 @@ def build(location: str, model_args: Mapping[str, Any]) -> tuple[nn.Module, str]
         try:
             module = _import(qualified, path.resolve())
         except Exception as error:
-            raise UserModelError(f"{path} cannot be imported: {_told(error, path)}") from error
+            raise UserModelError(f"{path} cannot be imported: {_told(error)}") from error
         name = name or _only_class(module, path)
         made = _find(module, name, path)
         if not isinstance(made, nn.Module):
@@ -74,14 +76,32 @@ def _find(module: ModuleType, name: str, path: Path) -> Any:
 
 
 def _made(factory: Any, name: str, path: Path, model_args: Mapping[str, Any]) -> nn.Module:
+    _require_arguments(factory, name, path, model_args)
     told = ", ".join(f"{key}={value!r}" for key, value in model_args.items())
     try:
         made = factory(**model_args)
     except Exception as error:
-        raise UserModelError(f"{path}: {name}({told}) failed: {_told(error, path)}") from error
+        raise UserModelError(f"{path}: {name}({told}) failed: {_told(error)}") from error
     if not isinstance(made, nn.Module):
         raise UserModelError(f"{path}: {name}({told}) gives {type(made).__name__}; expected an nn.Module")
     return made
+
+
+def _require_arguments(factory: Any, name: str, path: Path, model_args: Mapping[str, Any]) -> None:
+    """Raise UserModelError for an argument that the factory does not have, or lacks; C code says so only when called."""
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except (TypeError, ValueError):
+        return
+    known = [one.name for one in parameters if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)]
+    needed = [one.name for one in parameters if one.name in known and one.default is one.empty]
+    takes = f"it takes {', '.join(known) or 'none'}"
+    if not any(one.kind == one.VAR_KEYWORD for one in parameters):
+        for unknown in [key for key in model_args if key not in known]:
+            raise UserModelError(f"{path}: {name} has no argument {unknown!r}; {takes}")
+    if missing := [key for key in needed if key not in model_args]:
+        given = " ".join(f"--model-arg {key}=…" for key in missing)
+        raise UserModelError(f"{path}: {name} needs {', '.join(missing)}; give {given}")
 
 
 def _only_class(module: ModuleType, path: Path) -> str:
@@ -100,13 +120,11 @@ def _is_own(value: Any, module: ModuleType) -> bool:
     return getattr(value, "__module__", None) == module.__name__
 
 
-def _told(error: Exception, path: Path) -> str:
-    """What happened, and the deepest line of the user's own files that it happened in."""
-    folder = str(path.resolve().parent)
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(folder)]
+def _told(error: Exception) -> str:
+    """What happened, and the line of the user's own files that it happened in."""
+    where = culprit(error, behind=__file__)
     line = next(iter(str(error).splitlines()), "")
-    where = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno}: {frames[-1].line})" if frames else ""
-    return f"{type(error).__name__}: {line}{where}"
+    return f"{type(error).__name__}: {line}" + (f" (at {where})" if where else "")
 
 
 # ---- importing -----------------------------------------------------------------------------------------------------

@@ -21,8 +21,8 @@ def capture(
 ) -> GraphModule:
     """The graph of `module` in eval mode on `inputs`, and `named` ones that its forward takes by name.
 
-    Weights are shared with the module, not copied. `dynamic_shapes` is torch.export's: one entry per input. Raises CaptureError with the line of the model that stopped
-    the capture.
+    Weights are shared with the module, not copied. `dynamic_shapes` is torch.export's: one entry per input. Raises
+    CaptureError with the line of the model that stopped the capture.
     """
     training = [name or "the model itself" for name, child in module.named_modules() if child.training]
     if training:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import linecache
+import sysconfig
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
-_TORCH = str(Path(torch.__file__).parent)
+_HERE = Path(__file__).parent.parent
+_PASSED = (
+    "<",
+    str(Path(torch.__file__).parent),
+    *(str(_HERE / folder) for folder in ("export", "validate", "reparam", "mil")),
+)
+"""Where the files begin that only pass a call on to the model."""
 
 
 def culprit(error: BaseException, *, behind: str = "") -> str:
-    """The innermost line that is neither PyTorch's nor in the file `behind`: "net.py:12: `return x[:k]`", or "".
+    """The innermost line of a model's code, not in the file `behind`: "net.py:12: `return x[:k]`"; "" if there is none.
 
     Where that line is in an installed library, the user's line that led there stands in front of it.
     """
@@ -24,12 +31,16 @@ def culprit(error: BaseException, *, behind: str = "") -> str:
 
 
 def _frames(error: BaseException) -> Iterator[traceback.FrameSummary]:
-    """The frames of real files outside PyTorch, outermost first; those of what caused an error come after its own."""
+    """The frames of a model's files, outermost first; those of what caused an error come after its own."""
     for frame in traceback.extract_tb(error.__traceback__):
-        if not frame.filename.startswith((_TORCH, "<")):
+        if not frame.filename.startswith(_PASSED) and ("site-packages" in frame.filename or not _is_python(frame)):
             yield frame
     if error.__cause__ is not None:
         yield from _frames(error.__cause__)
+
+
+def _is_python(frame: traceback.FrameSummary) -> bool:
+    return frame.filename.startswith(sysconfig.get_path("stdlib"))
 
 
 def _told(frame: traceback.FrameSummary) -> str:
