@@ -88,7 +88,7 @@ def _made(factory: Any, name: str, path: Path, model_args: Mapping[str, Any]) ->
 
 
 def _require_arguments(factory: Any, name: str, path: Path, model_args: Mapping[str, Any]) -> None:
-    """Raise UserModelError for an argument that the factory does not have, or lacks; C code says so only when called."""
+    """Raise UserModelError for an argument that the factory does not have, and for one that it needs."""
     try:
         parameters = inspect.signature(factory).parameters.values()
     except (TypeError, ValueError):

@@ -86,9 +86,11 @@ def named(variant: str | None, options: dict[str, Any]) -> str:
     model = options["model"]
     if model is None and variant is None:
         raise click.UsageError("no model: give a name of `fuseport list`, or your own with --model FILE.py:NAME")
-    if model is not None and variant is not None:
+    if model is None:
+        return str(variant)
+    if variant is not None:
         raise click.UsageError(f"{variant} and --model {model} both name a model; give one of them")
-    return variant or own(model)
+    return own(model)
 
 
 def own(model: str) -> str:
