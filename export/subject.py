@@ -158,7 +158,7 @@ def _image_input(job: Job, loaded: Loaded) -> ImageInput | None:
 
 
 def _check_inputs(job: Job, loaded: Loaded) -> tuple[Values, str]:
-    """What the model takes, by input name and as many samples as asked for, and a line that says where it comes from."""
+    """What the model takes, by input name, as many samples as asked for, and a line that says where they come from."""
     checks, first = job.checks, loaded.inputs[0]
     if checks.images is not None:
         if loaded.preprocessing is None:

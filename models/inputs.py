@@ -1,6 +1,6 @@
-"""What a model takes: its inputs by name, with shape, number format and range; how they are told, drawn and handed over.
+"""What a model takes: its inputs by name, with shape, number format and range; how they are told and handed over.
 
-An input is told as `[NAME=]SHAPE[:DTYPE[:LIMIT]]`, as in `1,3,224,224`, `mask=1,16:bool` or `ids=1,16:int64:30522`; the
+An input is told as `[NAME=]SHAPE[:DTYPE[:LIMIT]]`, as in `1,3,224,224`, `mask=1,16:bool` or `ids=1,16:int64:30522`. The
 first number of a shape is the batch, the same for all inputs.
 """
 

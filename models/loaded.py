@@ -24,11 +24,11 @@ from .weights_file import CheckpointError
 
 @dataclass(frozen=True)
 class Weights:
-    """Where weights came from. `kind` is "checkpoint", "pretrained", "conditioned" (random; see `fill_conditioned_`), or
-    "own" (those that a user's module has).
+    """Where weights came from. `kind` is "checkpoint", "pretrained", "conditioned" (random; see `fill_conditioned_`),
+    or "own" (those that a user's module has).
 
-    `source` is the file's name without its folder, the address, or what made the module; `key` the place of the state dict in the file, ""
-    for a bare one. What does not apply is None.
+    `source` is the file's name without its folder, the address, or what made the module; `key` the place of the state
+    dict in the file, "" for a bare one. What does not apply is None.
     """
 
     kind: str

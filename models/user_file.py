@@ -1,10 +1,10 @@
-"""A user's own model out of a Python file: `path/to/net.py:NAME`, NAME a module, its class, or a function that makes one.
+"""A user's own model out of a Python file: `path/to/net.py:NAME`, NAME a module, its class, or a function that makes it.
 
-The file may sit in a checkout with folders called `models/` or `export/` and a `utils.py`: our own packages all live under
-`fuseport.` and are imported relatively, so nothing of the user's can take their place. While the file is imported and
-the model made, the folder that holds it (for a file inside a package: the folder that holds the package) comes first
-in `sys.path`, and modules of the same names from elsewhere stand aside; afterwards all is as it was. Relative imports of
-neighbours work with and without an `__init__.py`.
+The file may sit in a checkout with folders called `models/` or `export/` and a `utils.py`: our own packages all live
+under `fuseport.` and are imported relatively, so nothing of the user's can take their place. While the file is imported
+and the model made, the folder that holds it (for a file inside a package: the folder that holds the package) comes
+first in `sys.path`, and modules of the same names from elsewhere stand aside; afterwards all is as it was. Relative
+imports of neighbours work with and without an `__init__.py`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A model that is in no table: out of a user's file, or a module that exists already.
 
 What a factory makes is a fresh initialisation, which is blind (see `conditioned.py`); so without a checkpoint its
-weights are conditioned, unless the caller says that the factory has loaded its own (`own_weights`). A module from Python
-has the weights that its owner wants, and keeps them unless asked otherwise.
+weights are conditioned, unless the caller says that the factory has loaded its own (`own_weights`). A module from
+Python has the weights that its owner wants, and keeps them unless asked otherwise.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ def source_of(variant: str, options: dict[str, Any]) -> Source:
 
 
 def named(variant: str | None, options: dict[str, Any]) -> str:
-    """The model that a command is about: a variant, or the user's own (`--model`); click.UsageError for both or none."""
+    """The model that a command is about, a variant or the user's own; click.UsageError for both or none."""
     model = options["model"]
     if model is None and variant is None:
         raise click.UsageError("no model: give a name of `fuseport list`, or your own with --model FILE.py:NAME")
