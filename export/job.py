@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,6 +40,11 @@ class Source:
     def is_file(self) -> bool:
         """Whether the variant is a place in a Python file."""
         return re.search(r"\.py(:|$)", self.variant) is not None
+
+    @property
+    def portable(self) -> Source:
+        """As a report tells it: a user's own code is not named, for nobody should run code because a report says so."""
+        return replace(self, variant="", module=None) if self.is_file or self.module is not None else self
 
     @property
     def stem(self) -> str:

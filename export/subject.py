@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from ..models.transfer import Progress
 from ..models.variant import Preprocessing
 from ..reparam.culprit import culprit
 from ..validate.pictures import normalise, pictures, pictures_uint8
+from .float64 import wide_answers
 from .job import Job
 from .loading import loaded_of
 from .request import ImageInput
@@ -94,16 +95,26 @@ def subject(job: Job, progress: Progress | None = None) -> Subject:
     return replace(asked, reference=reference, choices=tuple(reference)[1:] if _chooses(loaded) else ())
 
 
+def fed(subject: Subject, feed: Values, told: str) -> Subject:
+    """The same model on other inputs: `feed` by the model's names, as `Subject.feed` has them; `told` says whence."""
+    given = replace(subject, inputs=told, feed=feed)
+    return replace(given, reference=answered(given, model_input(given)))
+
+
 def truth(subject: Subject) -> Values:
     """The model's answer in float64 throughout: the one that the others are measured against."""
-    exact = replace(subject.loaded, module=copy.deepcopy(subject.loaded.module).double())
     inputs = model_input(subject, torch.float64)
-    found = answers(lambda *given: tree_leaves(called(exact, given)), inputs, subject.batch)
+    found = answers(partial(wide_answers, partial(_called, subject.loaded)), inputs, subject.batch)
     return dict(zip(subject.output_names, found, strict=True))
 
 
-def called(loaded: Loaded, inputs: Sequence[Tensor]) -> Any:
-    """What the model gives for its inputs, in the order of `loaded.inputs`: tensors, as `outputs.tensors` has them."""
+def answered(subject: Subject, inputs: Sequence[Tensor]) -> Values:
+    """What the model itself gives for other `inputs` (see `model_input`), in their own precision."""
+    found = answers(lambda *given: tree_leaves(_called(subject.loaded, *given)), inputs, subject.batch)
+    return dict(zip(subject.output_names, found, strict=True))
+
+
+def _called(loaded: Loaded, *inputs: Tensor) -> Any:
     positional, named = arguments(loaded, inputs)
     return outputs.tensors(loaded.module(*positional, **named))
 

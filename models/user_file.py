@@ -1,4 +1,4 @@
-"""A user's own model out of a Python file: `path/to/net.py:NAME`, NAME a module, its class, or a function that makes it.
+"""A user's own model out of a Python file: `path/to/net.py:NAME`, NAME a module, its class, or what makes it.
 
 The file may sit in a checkout with folders called `models/` or `export/` and a `utils.py`: our own packages all live
 under `fuseport.` and are imported relatively, so nothing of the user's can take their place. While the file is imported
