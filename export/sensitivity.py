@@ -62,7 +62,7 @@ class Sensitivity:
 
 def sensitivity(
     module: nn.Module,
-    inputs: Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
     named: Mapping[str, Tensor] | None = None,
     *,
     bound: float,
@@ -77,7 +77,7 @@ def sensitivity(
     """
     if module.training:
         raise ValueError("expected a module in eval mode: in training mode its outputs are random; call .eval() first")
-    run = partial(_run, module, tuple(inputs), dict(named or {}))
+    run = partial(_run, module, (inputs,) if isinstance(inputs, Tensor) else tuple(inputs), dict(named or {}))
     norms = _norms(module)
     trainable = {name: value.detach() for name, value in module.named_parameters() if value.is_floating_point()}
     affine = {f"{prefix}{leaf}" for prefix, norm in norms.items() if norm.affine for leaf in ("weight", "bias")}

@@ -34,7 +34,7 @@ def export_to(folder: Path, fault: Fault | None = None, **changed: object) -> Pa
         if fault is not None:
             right = loaded.load
             patch.setattr(
-                "fuseport.export.subject.load", lambda *words, **options: spoilt(right(*words, **options), fault)
+                "fuseport.export.loading.load", lambda *words, **options: spoilt(right(*words, **options), fault)
             )
         export(replace(JOB, output_dir=folder, **changed))  # pyright: ignore
     return folder
