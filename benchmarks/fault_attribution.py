@@ -7,7 +7,7 @@ rightly if the first layer that jumps is the one whose operator was changed (or,
 in PyTorch, the next one that has). The faults themselves are those of the tests.
 """
 
-# pyright: reportMissingImports=false (installed names are mapped at run time)
+# pyright: reportMissingImports=false
 from __future__ import annotations
 
 import sys
