@@ -29,6 +29,7 @@ LIBRARY_HOMES = {
         "export/points.py",
         "export/modules.py",
         "export/onnx_cost.py",
+        "export/diff/of_onnx.py",
         "mil/",
     ),
     "onnx_ir": ("export/to_onnx.py", "mil/"),
