@@ -15,7 +15,7 @@ from torch.fx.node import map_aggregate
 
 from ..reparam.graph import operator_name
 from .artifact import NotConverted
-from .ranks import MOST, RANKED, merge_reshapes, too_many
+from .ranks import MOST, RANKED, beyond, merge_reshapes, too_many
 from .rewrites import EXPANDED, REWRITES
 from .source_line import source_line
 
@@ -46,6 +46,7 @@ def legalize(program: ExportedProgram, *, precision: str = "float32") -> Exporte
     merge_reshapes(legal)
     for node in legal.graph.nodes:
         _refuse(node, legal)
+    _refuse_ranks(legal)
     if precision == "float16":
         _bound_constants(legal)
     return legal
@@ -100,10 +101,14 @@ def _refuse(node: Node, program: ExportedProgram) -> None:
             raise NotConverted(
                 f"coremltools would ignore {keyword}={node.kwargs[keyword]} of {packet} in {where}; leave it out there"
             )
-    if shape := too_many(node):
+
+
+def _refuse_ranks(program: ExportedProgram) -> None:
+    if node := beyond(program):
+        shape = next(filter(None, map(too_many, (node, *node.all_input_nodes))))
         raise NotConverted(
-            f"Core ML has tensors of at most {MOST} dimensions, but {operator_name(node)} {place(node, program)} gives "
-            f"{shape}; write it with fewer, by taking dimensions together before it"
+            f"Core ML has tensors of at most {MOST} dimensions, but {operator_name(node)} {place(node, program)} works "
+            f"on {shape}; take dimensions together before it"
         )
 
 

@@ -254,6 +254,11 @@ ARITHMETIC = (
     aten.maximum.default,
     aten.minimum.default,
     aten.where.self,
+    *(
+        getattr(getattr(aten, name), kind)
+        for name in ("eq", "ne", "lt", "le", "gt", "ge")
+        for kind in ("Scalar", "Tensor")
+    ),
     aten.masked_fill.Scalar,
     aten.pow.Tensor_Scalar,
     aten.clamp.default,
@@ -324,6 +329,14 @@ def merge_reshapes(program: ExportedProgram) -> None:
                 lengths = [length if isinstance(length, int) else -1 for length in node.meta["val"].shape]
                 node.target, node.args, node.kwargs = aten.reshape.default, (source, lengths), {}
     program.graph.eliminate_dead_code()
+
+
+def beyond(program: ExportedProgram) -> Node | None:
+    """The operator that has no form in five dimensions here; a reshape only if nothing else does."""
+    found = [node for node in program.graph.nodes if any(map(too_many, (node, *node.all_input_nodes)))]
+    return next(
+        (node for node in found if node.op == "call_function" and node.target not in _ORDERLY), (*found, None)[0]
+    )
 
 
 def too_many(node: Node) -> tuple[int, ...] | None:
