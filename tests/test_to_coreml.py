@@ -287,6 +287,37 @@ def test_options_that_cannot_be_are_refused_before_any_work(request_: Request, m
     assert "\n" not in str(caught.value)
 
 
+class Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.cells = nn.LSTM(6, 4, num_layers=2, bidirectional=True, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.cells(x)[0]
+
+
+@pytest.mark.filterwarnings("ignore:The tensor attributes self.cells")
+def test_an_lstm_becomes_one_operation_per_layer(tmp_path: Path) -> None:
+    module, x = Recurrent().eval(), torch.randn(2, 5, 6, generator=torch.Generator().manual_seed(1))
+    artifact = convert(tmp_path, Request(precision="float32"), captured(module, x))
+    assert artifact.operations["lstm"] == 2
+    given = mil.load(artifact.path).predict({"image": x.numpy()}, mode="exact")["logits"]
+    np.testing.assert_allclose(given, module(x).detach().numpy(), rtol=1e-5, atol=1e-6)
+
+
+class Lu(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.linalg.lu_factor(x)[0]
+
+
+def test_an_operator_without_translation_is_named_with_its_line(tmp_path: Path) -> None:
+    program = captured(nn.Sequential(nn.Identity(), Lu()), torch.eye(3))
+    told = r"no translation of aten::linalg_lu_factor\w* of 1 \(tests/test_to_coreml.py:\d+\); say it there in other"
+    with pytest.raises(NotConverted, match=told):
+        convert(tmp_path, program=program)
+
+
 def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(to_coreml, "find_spec", lambda name: None)
     with pytest.raises(NotConverted) as caught:
