@@ -87,6 +87,11 @@ def subject(job: Job, progress: Progress | None = None) -> Subject:
         model_args=source.model_args,
         seed=source.seed,
     )
+    return subject_of(loaded, job)
+
+
+def subject_of(loaded: Loaded, job: Job) -> Subject:
+    """A model that is loaded already, with the check inputs of `job`, run once."""
     preprocessing = loaded.preprocessing
     assert preprocessing is not None
     image_input = _image_input(job, preprocessing)

@@ -24,7 +24,8 @@ from .weights_file import CheckpointError
 
 @dataclass(frozen=True)
 class Weights:
-    """Where weights came from. `kind` is "checkpoint", "pretrained" or "conditioned" (random; see `fill_conditioned_`).
+    """Where weights came from. `kind` is "checkpoint", "pretrained", "conditioned" (random; see `fill_conditioned_`) or
+    "given" (with the module).
 
     `source` is the file's name without its folder, or the address; `key` the place of the state dict in the file, ""
     for a bare one. What does not apply is None.
@@ -43,6 +44,8 @@ class Weights:
         """One line, the same on every machine: it goes into reports and into the metadata of artifacts."""
         if self.kind == "conditioned":
             return f"random, conditioned, seed {self.seed}"
+        if self.kind == "given":
+            return self.source
         where = f"key {self.key}" if self.key else "bare state dict"
         what = "published" if self.kind == "pretrained" else "checkpoint"
         sha256 = (self.sha256 or "unknown")[:12]
