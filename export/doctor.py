@@ -161,9 +161,14 @@ def _torchvision(folder: Path) -> str:
 
 
 def _timm(folder: Path) -> str:
-    import timm
+    import torch
 
-    return f"timm {packages.version('timm')}, {len(timm.list_models()):,} architectures"
+    from ..models import create
+
+    answer = create("timm/test_vit", num_classes=5)(torch.zeros(1, 3, 160, 160))
+    if answer.shape != (1, 5):
+        raise Wrong(f"a network of timm answers {tuple(answer.shape)} where (1, 5) is right")
+    return f"timm {packages.version('timm')} builds networks that run"
 
 
 def _format(name: str) -> Callable[[Path], str]:
@@ -184,10 +189,11 @@ def _format(name: str) -> Callable[[Path], str]:
 
 def _traced(folder: Path) -> str:
     """coremltools' older route. fuseport does not use it, but scripts of the user's may."""
-    import coremltools as ct
+    from .to_coreml import translate_traced
 
+    tiny = _tiny()
     try:
-        _tiny().trace_to_coreml(ct)
+        translate_traced(tiny.net, tiny.image)
     except TypeError as error:
         fix = 'for your own scripts with torch.jit.trace: pip install "numpy<2.4"; fuseport itself needs nothing'
         told = f"coremltools cannot convert traced models that read a shape: {in_one_line(error)}"

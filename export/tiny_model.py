@@ -10,7 +10,6 @@ import copy
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -67,14 +66,6 @@ class Tiny:
             for engine in engines(made)
             if not isinstance(engine.run, NotRun)
         }
-
-    def trace_to_coreml(self, coremltools: Any) -> None:
-        """Convert the traced network with coremltools alone; raises what coremltools raises."""
-        traced = torch.jit.trace(self.net, self.image, check_trace=False)
-        given = [coremltools.TensorType(name="image", shape=tuple(self.image.shape))]
-        coremltools.convert(
-            traced, inputs=given, convert_to="milinternal", minimum_deployment_target=coremltools.target.iOS16
-        )
 
     def _error(self, made: np.ndarray) -> float:
         truth = self.truth.numpy()
