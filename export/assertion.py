@@ -8,19 +8,18 @@ engine of its format, and the bound is measured. A file that no engine could jud
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..models.inputs import Input
-from ..models.loaded import Loaded, Weights
-from ..models.variant import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, Variant
+from ..models.inputs import Given
+from ..models.loaded import Loaded
+from ..models.user_model import load_module
+from ..models.variant import Preprocessing
 from .artifact import Artifact, NotRun
 from .job import Checks, Source
 from .mapping import COLOURS
@@ -51,27 +50,28 @@ def assert_parity(
 ) -> CheckReport:
     """The check of the files, if all of them compute what `model` computes; else an AssertionError that says where not.
 
-    `model` is a module in evaluation mode that takes pictures (N, C, H, W), or what `fuseport check --against` takes:
-    the name of a variant, a checkpoint, a report. `inputs` (N, C, H, W), normalised, stand in for `samples` synthetic
-    pictures; `mean` and `std` are needed for a file that normalises by itself, unless timm left them in the model.
-    `atol` and `rtol` replace the measured bound. Raises ValueError with one line for what cannot be compared.
+    `model` is a module in evaluation mode, or what `fuseport check --against` takes: the name of a variant, a
+    checkpoint, a report. `inputs` (N, …), as a model of one input takes them, stand in for `samples` seeded ones;
+    `mean` and `std` are needed for a file that normalises by itself, unless timm left them in the model. `atol` and `rtol` replace the measured bound. Raises ValueError with one line for what cannot be compared.
     """
     __tracebackhide__ = True
     paths = tuple(Path(path) for path in (artifact, *more))
     asked = Asked(
         artifacts=paths,
         checks=Checks(samples=samples, atol=atol, rtol=rtol, seed=seed),
-        inputs=None if inputs is None else _stored(inputs),
         input_map=input_map or {},
         output_map=output_map or {},
         input_range=input_range,
     )
     if isinstance(model, (str, Path)):
-        report = recheck(replace(asked, against=str(model)))
+        name, asked = "image", replace(asked, against=str(model))
     else:
         loaded = _at_hand(model, open_artifact(paths[0]), inputs, mean, std)
-        source = Source(loaded.variant.name, in_chans=loaded.inputs[0].shape[0])
-        report = recheck(replace(asked, loaded=loaded, source=source))
+        name = loaded.inputs[0].name
+        asked = replace(asked, loaded=loaded, source=Source(loaded.variant.name))
+    if inputs is not None:
+        asked = replace(asked, inputs=Stored(Path("inputs="), {name: _array(inputs)}))
+    report = recheck(asked)
     if report.outcome != "passed":
         raise AssertionError(failure(report))
     return report
@@ -100,60 +100,50 @@ def _at_hand(
     mean: Sequence[float] | None,
     std: Sequence[float] | None,
 ) -> Loaded:
-    """The module as if it had been loaded. Raises NotAssertable for one that cannot be compared as it is."""
+    """The module as if it had been loaded. Raises ValueError with one line for one that cannot be compared as it is."""
     if not isinstance(model, nn.Module):
         raise NotAssertable(f"expected a torch module or the name of a model, got {type(model).__name__}")
-    if model.training:
-        raise NotAssertable("the model is in training mode, in which it computes something else; call model.eval()")
-    shape = _picture(artifact) if inputs is None else tuple(inputs.shape[1:])
-    if len(shape) != 3:
-        raise NotAssertable(f"expected inputs of shape (N, C, H, W), got {('N', *shape)}")
-    how = _preprocessing(model, artifact, shape, mean, std)
-    variant = Variant(type(model).__name__, "yours", lambda **options: model, how, None, None)
-    return Loaded(_on_cpu(model), variant, Weights("given", "those of the module"), (Input("image", shape),), how)
+    given = _given(artifact) if inputs is None else (Given("", (1, *inputs.shape[1:])),)
+    loaded = load_module(model, given)
+    return replace(loaded, preprocessing=_preprocessing(model, artifact, loaded, mean, std))
 
 
-def _picture(artifact: Artifact) -> tuple[int, int, int]:
-    """Channels, height and width of the file's only input."""
-    spec = artifact.inputs[0] if len(artifact.inputs) == 1 else None
-    sizes = () if spec is None else spec.shape[1:]
-    if len(sizes) != 3 or not all(isinstance(size, int) for size in sizes):
-        told = " and ".join(f"{given.name} {given.shape}" for given in artifact.inputs) or "nothing"
-        raise NotAssertable(f"{artifact.path.name} takes {told}; give inputs= of shape (N, C, H, W)")
-    first, middle, last = (int(size) for size in sizes)
-    return (last, first, middle) if last in COLOURS and first not in COLOURS else (first, middle, last)
+def _given(artifact: Artifact) -> tuple[Given, ...]:
+    """The file's inputs as the model's: pictures (1, C, H, W) however the file lays them out, floats in float32."""
+    told = []
+    for spec in artifact.inputs:
+        batch, *sizes = spec.shape or ("?",)
+        if not all(isinstance(size, int) for size in sizes):
+            raise NotAssertable(f"{artifact.path.name} takes {spec.name} {spec.shape}, of open size; give inputs=")
+        if len(sizes) == 3 and sizes[2] in COLOURS and sizes[0] not in COLOURS:
+            sizes = [sizes[2], *sizes[:2]]
+        dtype = "float32" if spec.kind == "image" or spec.dtype.startswith("float") else spec.dtype
+        shape = (batch if isinstance(batch, int) else 1, *map(int, sizes))
+        told.append(Given("" if len(artifact.inputs) == 1 else spec.name, shape, dtype))
+    return tuple(told)
 
 
 def _preprocessing(
     model: nn.Module,
     artifact: Artifact,
-    shape: tuple[int, ...],
+    loaded: Loaded,
     mean: Sequence[float] | None,
     std: Sequence[float] | None,
-) -> Preprocessing:
-    """How the model's pictures are made: as given, as timm left it, or ImageNet's where the file does not care."""
+) -> Preprocessing | None:
+    """How the model's pictures are made: as given, or as timm left it in the model; None where nobody knows."""
     if (mean is None) != (std is None):
         raise NotAssertable("mean= and std= go together; give both")
-    known = getattr(model, "pretrained_cfg", None)
     if mean is None or std is None:
+        known = getattr(model, "pretrained_cfg", None)
         known = known if isinstance(known, Mapping) else {}
         mean, std = known.get("mean"), known.get("std")
-    if mean is None or std is None:
-        if any(given.kind == "image" for given in artifact.inputs):
-            raise NotAssertable(f"{artifact.path.name} takes pictures of 0..255; say how the model's are: mean=, std=")
-        mean, std = IMAGENET_MEAN, IMAGENET_STD
-    _, height, width = shape
-    return Preprocessing(size=height, resize=height, mean=tuple(mean), std=tuple(std), width=width)
+    if mean is not None and std is not None and loaded.inputs[0].is_map:
+        _, height, width = loaded.inputs[0].shape
+        return Preprocessing(size=height, resize=height, mean=tuple(mean), std=tuple(std), width=width)
+    if any(given.kind == "image" for given in artifact.inputs):
+        raise NotAssertable(f"{artifact.path.name} takes pictures of 0..255; say how the model's are: mean=, std=")
+    return None
 
 
-def _on_cpu(model: nn.Module) -> nn.Module:
-    """The module itself if it is float32 on the CPU, else a copy that is."""
-    tensors = [*model.parameters(), *model.buffers()]
-    if all(t.device.type == "cpu" and (t.dtype == torch.float32 or not t.is_floating_point()) for t in tensors):
-        return model
-    return copy.deepcopy(model).cpu().float()
-
-
-def _stored(inputs: Tensor | NDArray) -> Stored:
-    values = inputs.detach().cpu().float().numpy() if isinstance(inputs, Tensor) else np.asarray(inputs)
-    return Stored(Path("inputs="), {"image": values})
+def _array(inputs: Tensor | NDArray) -> NDArray:
+    return inputs.detach().cpu().float().numpy() if isinstance(inputs, Tensor) else np.asarray(inputs)
