@@ -52,7 +52,8 @@ def assert_parity(
 
     `model` is a module in evaluation mode, or what `fuseport check --against` takes: the name of a variant, a
     checkpoint, a report. `inputs` (N, …), as a model of one input takes them, stand in for `samples` seeded ones;
-    `mean` and `std` are needed for a file that normalises by itself, unless timm left them in the model. `atol` and `rtol` replace the measured bound. Raises ValueError with one line for what cannot be compared.
+    `mean` and `std` are needed for a file that normalises by itself, unless timm left them in the model. `atol` and
+    `rtol` replace the measured bound. Raises ValueError with one line for what cannot be compared.
     """
     __tracebackhide__ = True
     paths = tuple(Path(path) for path in (artifact, *more))
