@@ -42,6 +42,7 @@ from .request import BatchRange, Request
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import Tensor, nn
     from torch.export import ExportedProgram
 
 NAME = "coreml"
@@ -129,6 +130,19 @@ def runner(
 
         model = ct.models.MLModel(str(artifact.path), compute_units=ct.ComputeUnit[compute_units])
     return lambda feeds: _predict(model, artifact, feeds)
+
+
+def translate_traced(module: nn.Module, example: Tensor) -> None:
+    """Let coremltools alone translate the traced module, to learn whether it can; raises what it raises.
+
+    This is its older route, which `convert` does not take.
+    """
+    import coremltools as ct
+    import torch
+
+    traced = torch.jit.trace(module, example, check_trace=False)
+    given = [ct.TensorType(name="image", shape=tuple(example.shape))]
+    ct.convert(traced, inputs=given, convert_to="milinternal", minimum_deployment_target=ct.target.iOS16)
 
 
 def _predict(model: Any, artifact: Artifact, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
