@@ -56,7 +56,14 @@ def lint_report() -> dict[str, Any]:
     return {
         "schema": "fuseport.lint/1",
         "chip": "A13",
-        "packages": [{"path": "a/net.mlpackage", "operations": 7, "findings": [found, {**found, "waived": "so"}]}],
+        "packages": [
+            {
+                "name": "net.mlpackage",
+                "path": "a/net.mlpackage",
+                "operations": 7,
+                "findings": [found, {**found, "waived": "so"}],
+            }
+        ],
         "rules": [{**rule, "sources": [source]}],
         "unused_waivers": [{"rule": "conv-3d", "where": "*", "reason": "old"}],
     }
@@ -65,7 +72,14 @@ def lint_report() -> dict[str, Any]:
 def diff_report() -> dict[str, Any]:
     """Two files that differ in everything."""
     totals = {"operations": 3, "parameters": 9, "bytes": 99, "macs": None, "weight_bytes": 36, "activation_bytes": 8}
-    side = {"path": "net.onnx", "format": "onnx", "precision": "float32", "sha256": "1a2b", "totals": totals}
+    side = {
+        "name": "net.onnx",
+        "path": "net.onnx",
+        "format": "onnx",
+        "precision": "float32",
+        "sha256": "1a2b",
+        "totals": totals,
+    }
     change = {"what": "conv", "a": "1", "b": ""}
     pair = {"a": "w", "b": "v", "how": "changed", "distance": 0.5}
     lone = {"name": "u", "shape": [2], "dtype": "float32"}
