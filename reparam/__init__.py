@@ -10,16 +10,23 @@ from . import (
     affine_chain,
     affine_next,
     affine_previous,
+    attention_scale,
     branches,
+    constants,
     conv_bn,
     expanded,
     late_split,
     matmul,
     no_effect,
     one_group,
+    pooled,
     residual,
     serial,
+    spelled_norm,
     stored,
+    token_map,
+    transposed_softmax,
+    unbound,
 )
 from .capture import CaptureError, capture
 from .cost import Cost, count
@@ -29,17 +36,24 @@ from .rewrite import Folded, Match, Refusal, Rewrite
 
 RULES = (
     no_effect,
+    constants,
     stored,
     expanded,
     matmul,
+    spelled_norm,
     conv_bn,
     affine_previous,
+    attention_scale,
     residual,
     branches,
     affine_next,
     serial,
     affine_chain,
     late_split,
+    unbound,
+    token_map,
+    transposed_softmax,
+    pooled,
     one_group,
 )
 
