@@ -9,7 +9,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from contract import FULL_SIZE
+from contract import FULL_SIZE, daily_first
 from fuseport.models import create
 from fuseport.reparam import RULES, Match, capture, conv_bn, fold
 from fuseport.reparam.proof import random_values, side_enough
@@ -120,13 +120,7 @@ def _second_head(module: nn.Module) -> int:
     return sum(value.numel() for name, value in module.named_parameters() if name == "dist_head.weight")
 
 
-DEFAULT = ("shvit_s1", "swiftformer_xs")
-"""One of each family; the larger ones repeat what they have, in hundreds of rewrites."""
-
-
-@pytest.mark.parametrize(
-    "name", [name if name in DEFAULT else pytest.param(name, marks=pytest.mark.slow) for name in FULL_SIZE]
-)
+@pytest.mark.parametrize("name", daily_first(FULL_SIZE))
 def test_every_variant_folds_to_no_batch_norm(name: str) -> None:
     variant = FULL_SIZE[name]
     module = load_golden_(create(name))
