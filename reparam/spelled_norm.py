@@ -110,7 +110,9 @@ def _squared(node: Node) -> object:
 
 def _is_part(node: object, place: int) -> bool:
     """Whether it is the variance (0) or the mean (1) of a `var_mean`."""
-    return isinstance(node, Node) and bool(node.args) and is_op(node.args[0], "var_mean") and node.args[1] == place
+    if not isinstance(node, Node) or not node.args or not is_op(node.args[0], "var_mean"):
+        return False
+    return place in node.args[1:]
 
 
 def _over(node: object) -> tuple[Node, tuple[int, ...]] | None:
