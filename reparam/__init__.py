@@ -17,6 +17,7 @@ from . import (
     expanded,
     late_split,
     matmul,
+    multiplied,
     no_effect,
     one_group,
     pooled,
@@ -54,6 +55,7 @@ RULES = (
     token_map,
     transposed_softmax,
     pooled,
+    multiplied,
     one_group,
 )
 

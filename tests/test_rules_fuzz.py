@@ -114,6 +114,7 @@ STEPS: tuple[Callable[[], nn.Module], ...] = (
     lambda: Apply(lambda x: (x - x.mean(1, keepdim=True)) / (x.var(1, correction=0, keepdim=True) + 1e-3).sqrt()),
     lambda: Apply(lambda x: x @ (x.transpose(2, 3) @ x).softmax(-1).transpose(2, 3)),
     lambda: Constant(lambda x, c: x * c.sum(0).sigmoid(), 2, WIDTH, 1, 1),
+    lambda: nn.Sequential(nn.Conv2d(WIDTH, 8, 3, padding=1, groups=WIDTH), nn.Conv2d(8, WIDTH, 1)),
     lambda: Apply(lambda x: x + F.adaptive_avg_pool2d(x, 1).flatten(1)[:, :, None, None]),
 )
 JOINS = (torch.add, torch.sub, lambda a, b: torch.add(a, b, alpha=-2), lambda a, b: torch.cat((a, b), 1)[:, 1:-3])
@@ -180,6 +181,9 @@ class AllPlaces(nn.Module):
         self.convs = nn.ModuleList(nn.Conv2d(WIDTH, WIDTH, 1) for _ in range(7))
         self.norm, self.last, self.one_group = nn.BatchNorm2d(WIDTH), nn.BatchNorm2d(WIDTH), nn.GroupNorm(1, WIDTH)
         self.kernel = nn.Linear(1, WIDTH, bias=False)
+        self.multiplied = nn.Sequential(
+            nn.Conv2d(WIDTH, 8, 3, padding=1, groups=WIDTH), nn.ReLU(), nn.Conv2d(8, WIDTH, 1)
+        )
         self.tokens, self.attention = (
             OverChannels(nn.Linear(WIDTH, WIDTH), flat=True),
             OverChannels(Attention(), flat=True),
@@ -188,7 +192,7 @@ class AllPlaces(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.norm(self.convs[0](x)).relu().clone() * self.matrix.sum()
-        x = self.tokens(x) + self.attention(x)
+        x = self.tokens(x) + self.attention(self.multiplied(x))
         x = (x - x.mean(1, keepdim=True)) / (x.var(1, correction=0, keepdim=True) + 1e-3).sqrt()
         x = x @ (x.transpose(2, 3) @ x).softmax(-1).transpose(2, 3) + x.mean((2, 3), keepdim=True).flatten(1).sum()
         x = (self.convs[1](x) + x).relu()
