@@ -16,7 +16,13 @@ from .artifact import Artifact, NotRun
 from .engines import Engine, Rounds, engines
 from .job import Checks
 from .locate import locate
-from .rounded import answers_of_rounded_values, answers_of_rounded_weights, decisions, neighbours
+from .rounded import (
+    answers_of_mixed,
+    answers_of_rounded_values,
+    answers_of_rounded_weights,
+    decisions,
+    neighbours,
+)
 from .subject import Subject, Values, network_input, truth
 
 
@@ -42,15 +48,23 @@ class Yardstick:
     """The same key → its answers under noise of that size; empty for a model that makes no choices."""
 
 
-def yardstick(subject: Subject, folded: Folded, precisions: set[str]) -> Yardstick:
-    """Run the model in the ways that the files' precisions call for."""
+def yardstick(
+    subject: Subject, folded: Folded, precisions: set[str], mixed: tuple[ExportedProgram, tuple[str, ...]] | None = None
+) -> Yardstick:
+    """Run the model in the ways that the files' precisions call for.
+
+    `mixed` is a float16 file's program, with the nodes that it keeps in float32, if there are any.
+    """
     batch, size, module = network_input(subject), subject.batch, folded.module
 
     def named(found: list[NDArray]) -> Values:
         return dict(zip(subject.output_names, found, strict=True))
 
     costs: dict[tuple[str, Rounds], Values] = {}
-    if "float16" in precisions:
+    if "float16" in precisions and mixed is not None and mixed[1]:
+        for rounds in ("all values", "weights"):
+            costs["float16", rounds] = named(answers_of_mixed(*mixed, rounds, batch, size))
+    elif "float16" in precisions:
         costs["float16", "all values"] = named(answers_of_rounded_values(module, batch, size))
         costs["float16", "weights"] = named(answers_of_rounded_weights(module, batch, size))
     near: dict[tuple[str, Rounds], list[Values]] = {}
