@@ -113,15 +113,15 @@ def _parity(
         {name: values for name, values in given.items() if name not in _added(artifact)},
         precision=artifact.precision,
         precision_cost=ours.costs.get((artifact.precision, engine.rounds)),
-        neighbours=ours.neighbours.get(_key(artifact, engine), ()),
+        neighbours=ours.neighbours.get(run_of(artifact, engine), ()),
         labels=subject.choices,
         tolerance=tolerance(options),
         inputs=subject.inputs,
     )
 
 
-def _key(artifact: Artifact, engine: Engine) -> tuple[str, Rounds]:
-    """Float32 files are run in one way: all their values are rounded, or none."""
+def run_of(artifact: Artifact, engine: Engine) -> tuple[str, Rounds]:
+    """The key of `Yardstick.neighbours`. Float32 files are run in one way: all their values are rounded, or none."""
     return artifact.precision, "all values" if artifact.precision == "float32" else engine.rounds
 
 

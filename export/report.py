@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from ..models.loaded import Weights
 from ..reparam import Folded, ModuleCost
@@ -19,6 +20,7 @@ from ..validate.latency import Latency
 from ..validate.vacuity import Coverage
 from .artifact import Artifact, NotRun
 from .check import Check
+from .job import Checks, Source
 from .request import Request
 from .stages import Stage
 
@@ -47,6 +49,9 @@ class ExportReport:
     variant: str
     family: str
     export_id: str
+    source: Source
+    """With `weights`, what it takes to build the model again; of a checkpoint the name alone."""
+    checked_on: Checks
     weights: Weights
     contract: dict[str, object]
     """What a caller must do to a picture; `inside_the_model` names the steps that the files do themselves."""
@@ -63,7 +68,17 @@ class ExportReport:
     folder: Path
 
 
-def outcome_of(results: tuple[Result, ...], *, require_parity: bool) -> tuple[Outcome, str]:
+class Checked(Protocol):
+    """A file with the checks that were made of it."""
+
+    @property
+    def artifact(self) -> Artifact: ...
+
+    @property
+    def checks(self) -> tuple[Check, ...]: ...
+
+
+def outcome_of(results: Sequence[Checked], *, require_parity: bool) -> tuple[Outcome, str]:
     """The verdict on a whole run, and why: one failed check fails it, and so does, where parity is required, a file
     that no engine passed; without that a file nobody could judge leaves the run unproven."""
     for result in results:
@@ -84,7 +99,12 @@ def _verdict(check: Check) -> str:
 
 def report_json(report: object) -> str:
     """The report as JSON text with a final newline; the order of fields is fixed."""
-    return json.dumps(_plain(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return as_json(report)
+
+
+def as_json(value: Any) -> str:
+    """Any of our nouns as JSON text, as described above."""
+    return json.dumps(_plain(value), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _plain(value: Any) -> Any:

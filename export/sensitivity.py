@@ -19,12 +19,13 @@ output by less than a tenth was 0.4 to 3.6 times the measured figure, its median
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._pytree import tree_leaves
@@ -34,6 +35,9 @@ MARGIN = 4.0
 
 DIRECTIONS = 4
 """Random directions of the output, one backward each."""
+
+COARSE_BYTES = 2**20
+"""From this size on a value that waits for its gradients is kept in bfloat16."""
 
 Tensors = dict[str, Tensor]
 Figures = dict[str, float]
@@ -68,17 +72,19 @@ def sensitivity(
     run = partial(_run, module, inputs)
     norms = _norms(module)
     trainable = {name: value.detach() for name, value in module.named_parameters() if value.is_floating_point()}
-    steps = {name: _step(value) for name, value in trainable.items()} | _statistics_steps(norms)
-    squares, clean = _squared_gradients(run, trainable, torch.Generator().manual_seed(seed))
+    affine = {f"{prefix}{leaf}" for prefix, norm in norms.items() if norm.affine for leaf in ("weight", "bias")}
+    found = _Gradients(trainable, affine)
+    clean = found.along_random_directions(run, torch.Generator().manual_seed(seed))
+    statistics = _statistics_steps(norms)
     if not all(bool(torch.isfinite(output).all()) for output in clean):
-        measured, forwards, estimates = {}, 0, dict.fromkeys(steps, math.nan)
+        measured, forwards, estimates = {}, 0, dict.fromkeys([*trainable, *statistics], math.nan)
     else:
-        squares |= _norm_squares(norms, squares)
-        estimates = {name: math.sqrt(float((squares[name].double() * step**2).sum())) for name, step in steps.items()}
-        measured, forwards = _confirm(_Trial(run, module, steps, clean, seed), estimates, bound, max_forwards)
+        changes = found.changes | _statistics_changes(norms, found.squares, statistics)
+        estimates = {name: math.sqrt(change) for name, change in changes.items()}
+        measured, forwards = _confirm(_Trial(run, module, statistics, clean, seed), estimates, bound, max_forwards)
     figures = estimates | measured
-    statistics = {name: figures[name] for name in figures if name not in trainable}
-    return Sensitivity({name: figures[name] for name in trainable}, statistics, len(measured), forwards)
+    unlearned = {name: figures[name] for name in statistics}
+    return Sensitivity({name: figures[name] for name in trainable}, unlearned, len(measured), forwards)
 
 
 def _run(module: nn.Module, inputs: Tensor, changed: Mapping[str, Tensor]) -> list[Tensor]:
@@ -92,25 +98,56 @@ def _run(module: nn.Module, inputs: Tensor, changed: Mapping[str, Tensor]) -> li
 
 
 def _step(value: Tensor) -> Tensor:
-    """How far each value is moved: by its own size, or by 1 in a tensor of zeros; float64."""
-    return value.double().abs() if value.any() else torch.ones_like(value, dtype=torch.float64)
+    """How far each value is moved: by its own size, or by 1 in a tensor of zeros."""
+    return value.abs() if value.any() else torch.ones_like(value)
 
 
-def _squared_gradients(run: Run, tensors: Tensors, draw: torch.Generator) -> tuple[Tensors, list[Tensor]]:
-    """For each tensor the mean square of its gradients along random directions of the outputs, each output in units of
-    its own length; and the outputs. A tensor that no output depends on has zeros."""
-    leaves = {name: value.requires_grad_() for name, value in tensors.items() for value in [value.detach()]}
-    with torch.enable_grad():
-        outputs = run(leaves)
-    reached = [output for output in outputs if output.requires_grad]
-    squares = {name: torch.zeros_like(value) for name, value in tensors.items()}
-    for _ in range(DIRECTIONS if reached else 0):
-        ways = [torch.randn(y.shape, generator=draw, dtype=y.dtype) / _length(y) for y in reached]
-        found = torch.autograd.grad(reached, list(leaves.values()), ways, retain_graph=True, allow_unused=True)
-        for square, gradient in zip(squares.values(), found, strict=True):
-            if gradient is not None:
-                square.addcmul_(gradient, gradient, value=1 / DIRECTIONS)
-    return squares, [output.detach() for output in outputs]
+class _Gradients:
+    """What is kept of the gradients of `tensors`, which are as large as the model: each is looked at and let go of.
+
+    `changes` is the mean square change of the outputs when a tensor is corrupted; `squares`, of the tensors in `whole`
+    alone, the mean square of each gradient. A tensor that no output depends on has zeros.
+    """
+
+    def __init__(self, tensors: Tensors, whole: Collection[str]) -> None:
+        self.tensors = tensors
+        self.changes = dict.fromkeys(tensors, 0.0)
+        self.squares = {name: torch.zeros_like(tensors[name]) for name in whole}
+
+    def along_random_directions(self, run: Run, draw: torch.Generator) -> list[Tensor]:
+        """Follow DIRECTIONS random directions of the outputs, each output in units of its length; give the outputs."""
+        leaves = {name: value.detach().requires_grad_() for name, value in self.tensors.items()}
+        for name, leaf in leaves.items():
+            leaf.register_post_accumulate_grad_hook(partial(self._see, name))
+        with torch.enable_grad(), _coarsely_remembered(leaves.values()):
+            outputs = run(leaves)
+        reached = [output for output in outputs if output.requires_grad]
+        for _ in range(DIRECTIONS if reached else 0):
+            ways = [torch.randn(y.shape, generator=draw, dtype=y.dtype) / _length(y) for y in reached]
+            torch.autograd.backward(reached, ways, retain_graph=True)
+        return [output.detach() for output in outputs]
+
+    def _see(self, name: str, leaf: Tensor) -> None:
+        gradient, leaf.grad = leaf.grad, None
+        assert gradient is not None
+        if name in self.squares:
+            self.squares[name].addcmul_(gradient, gradient, value=1 / DIRECTIONS)
+        change = torch.linalg.vector_norm(gradient.mul_(_step(leaf.detach())), dtype=torch.float64)
+        self.changes[name] += float(change) ** 2 / DIRECTIONS
+
+
+def _coarsely_remembered(leaves: Iterable[Tensor]) -> saved_tensors_hooks:
+    """Large values that a forward keeps for its gradients are kept to three digits, in half their memory.
+
+    That is plenty for an estimate whose margin is a factor of four. The weights themselves are not copied at all.
+    """
+    weights = {leaf.untyped_storage().data_ptr() for leaf in leaves}
+
+    def keep(value: Tensor) -> Tensor:
+        large = value.dtype == torch.float32 and value.nbytes >= COARSE_BYTES
+        return value.bfloat16() if large and value.untyped_storage().data_ptr() not in weights else value
+
+    return saved_tensors_hooks(keep, lambda kept: kept.float() if kept.dtype == torch.bfloat16 else kept)
 
 
 def _length(output: Tensor) -> float:
@@ -132,20 +169,20 @@ def _statistics_steps(norms: dict[str, _BatchNorm]) -> Tensors:
     return means | {f"{prefix}running_var": _step(norm.get_buffer("running_var")) / 2 for prefix, norm in norms.items()}
 
 
-def _norm_squares(norms: dict[str, _BatchNorm], squares: Tensors) -> Tensors:
-    """Squares of dy/dm = -dy/db w / sqrt(v + eps) and of dy/dv = -dy/dw w / (2 (v + eps)).
+def _statistics_changes(norms: dict[str, _BatchNorm], squares: Tensors, steps: Tensors) -> Figures:
+    """As `_Gradients.changes`, from the squares of dy/dm = -dy/db w / sqrt(v + eps), dy/dv = -dy/dw w / (2 (v + eps)).
 
     A norm without w and b gets zeros, so that its statistics are tried.
     """
-    found: Tensors = {}
+    found = dict.fromkeys(steps, 0.0)
     for prefix, norm in norms.items():
-        spread = norm.get_buffer("running_var") + norm.eps
         if norm.affine:
-            scale = norm.weight.detach()
-            found[f"{prefix}running_mean"] = squares[f"{prefix}bias"] * scale**2 / spread
-            found[f"{prefix}running_var"] = squares[f"{prefix}weight"] * (scale / (2 * spread)) ** 2
-        else:
-            found |= {f"{prefix}{key}": torch.zeros_like(spread) for key in ("running_mean", "running_var")}
+            spread, scale = norm.get_buffer("running_var") + norm.eps, norm.weight.detach()
+            mean, variance = f"{prefix}running_mean", f"{prefix}running_var"
+            of_mean = squares[f"{prefix}bias"] * scale**2 / spread
+            of_variance = squares[f"{prefix}weight"] * (scale / (2 * spread)) ** 2
+            found[mean] = float((of_mean.double() * steps[mean] ** 2).sum())
+            found[variance] = float((of_variance.double() * steps[variance] ** 2).sum())
     return found
 
 
@@ -155,7 +192,8 @@ class _Trial:
 
     run: Run
     module: nn.Module
-    steps: Tensors
+    statistics: Tensors
+    """How far the statistics of batch norms are moved; all others by `_step`."""
     clean: list[Tensor]
     seed: int
 
@@ -171,9 +209,10 @@ class _Trial:
 
     def _corrupted(self, name: str, draw: torch.Generator) -> Tensor:
         owner, _, leaf = name.rpartition(".")
-        value, step = getattr(self.module.get_submodule(owner), leaf).detach(), self.steps[name]
+        value = getattr(self.module.get_submodule(owner), leaf).detach()
+        step = self.statistics[name] if name in self.statistics else _step(value)
         signs = torch.randint(0, 2, step.shape, generator=draw, dtype=step.dtype) * 2 - 1
-        return (value + signs * step).to(value.dtype)
+        return value + signs * step
 
 
 def _confirm(trial: _Trial, estimates: Figures, bound: float, max_forwards: int) -> tuple[Figures, int]:

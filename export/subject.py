@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from ..models.preprocessing import load_folder
 from ..models.transfer import Progress
 from ..models.variant import Preprocessing
 from ..validate.pictures import pictures
+from .float64 import wide_answers
 from .job import Job
 from .request import ImageInput
 
@@ -107,11 +108,18 @@ def subject(job: Job, progress: Progress | None = None) -> Subject:
     )
 
 
+def fed(subject: Subject, feed: Values, told: str) -> Subject:
+    """The same model on other inputs: `feed` by the model's names, as `Subject.feed` has them; `told` says whence."""
+    (values,) = feed.values()
+    answer = answers(subject.loaded.module, _normalised(values, subject.image_input, torch.float32), subject.batch)
+    return replace(subject, inputs=told, feed=feed, reference=dict(zip(subject.output_names, answer, strict=True)))
+
+
 def truth(subject: Subject) -> Values:
     """The model's answer in float64 throughout: the one that the others are measured against."""
-    exact = copy.deepcopy(subject.loaded.module).double()
     (feed,) = subject.feed.values()
-    found = answers(exact, _normalised(feed, subject.image_input, torch.float64), subject.batch)
+    pictures = _normalised(feed, subject.image_input, torch.float64)
+    found = one_by_one(partial(wide_answers, subject.loaded.module), pictures, subject.batch)
     return dict(zip(subject.output_names, found, strict=True))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from ..validate.latency import Latency
     from .check import Check
-    from .report import ExportReport
+    from .recheck import CheckReport
+    from .report import Checked, ExportReport
 
 WIDTH = 116
 VERDICT_STYLES = {"passed": "green", "failed": "bold red", "not judged": "yellow", "not checked": "yellow"}
@@ -51,7 +52,7 @@ def summary(report: ExportReport) -> None:
     out.print(f"[bold]{report.variant}[/] ({report.family}), weights: {report.weights.describe()}")
     _print_folding(out, report)
     out.print(_files(report))
-    out.print(_parity(report))
+    out.print(parity_table(report.results))
     _print_reasons(out, report)
     if report.latencies:
         out.print(_latency(report))
@@ -59,6 +60,24 @@ def summary(report: ExportReport) -> None:
     out.print(" · ".join(f"{stage.name} {stage.seconds:.1f} s" for stage in report.stages), style="dim")
     style = VERDICT_STYLES[report.outcome]
     out.print(f"[{style}]{report.outcome}[/]: {report.reason}")
+
+
+def check_summary(report: CheckReport) -> None:
+    """Print what each file was held against, how it came out, and where a failure comes from."""
+    out = console()
+    for result in report.results:
+        made = result.artifact
+        out.print(f"[bold]{made.path}[/] ({made.precision}, sha256 {made.sha256[:12]}) against {result.against}")
+        out.print(parity_table([result]))
+        for check in result.checks:
+            out.print(f"{check.engine}: {check.parity.reason}", markup=False)
+        for note in result.notes:
+            out.print(f"note: {note}", style="yellow", markup=False)
+        for finding in result.findings:
+            out.print(f"{finding.stage}: {finding.what}", style="bold red", markup=False)
+    style = VERDICT_STYLES[report.outcome]
+    out.print(f"[{style}]{report.outcome}[/]: ", end="")
+    out.print(report.reason, markup=False)
 
 
 def _print_folding(out: Console, report: ExportReport) -> None:
@@ -99,10 +118,11 @@ def _files(report: ExportReport) -> Table:
     return rows
 
 
-def _parity(report: ExportReport) -> Table:
+def parity_table(results: Sequence[Checked]) -> Table:
+    """A row for each output on each engine."""
     figures = ("max abs", "rel. L2", "floor", "cosine", "SNR dB", "top-1", "top-5")
     rows = table("engine", "output", *figures, "verdict", left=("engine", "output", "verdict"))
-    for result in report.results:
+    for result in results:
         for check in result.checks:
             for row in _parity_rows(check):
                 rows.add_row(*row)

@@ -53,6 +53,8 @@ PACKAGES = ("onnx", "onnxruntime", "onnxscript", "onnxsim")
 OPSETS = range(18, 24)
 """What torch's exporter reaches: 18 is its own, 23 the last that it knows; nothing takes Split-18 back to 17."""
 DEFAULT_OPSET = 20
+ATTENTION_SINCE = 23
+"""The opset that has attention as one operator."""
 
 SINGLE_FILE_BYTES = 2**31 - 2**24
 """A protobuf message ends at 2 GiB; 16 MiB of it are left for the graph. Heavier weights get a file of their own."""
@@ -137,6 +139,8 @@ def _translate(
 ) -> ir.Model:
     import torch
 
+    from .attention import expand_attention  # it needs torch, which `--help` must not load
+
     opset = request.opset or DEFAULT_OPSET
     check_batch(program, request)
     program_inputs(program, input_names)  # a number of names that does not fit is said here
@@ -144,7 +148,11 @@ def _translate(
     with quiet("torch.onnx", "onnxscript", "onnx_ir"):
         try:
             exported = torch.onnx.export(
-                program, input_names=input_names, output_names=output_names, opset_version=opset, verbose=False
+                expand_attention(program, keep_plain=opset >= ATTENTION_SINCE),
+                input_names=input_names,
+                output_names=output_names,
+                opset_version=opset,
+                verbose=False,
             )
         except torch.onnx.OnnxExporterError as error:
             raise NotConverted(f"torch cannot write this model as ONNX: {in_one_line(error)}") from error

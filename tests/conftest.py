@@ -2,9 +2,10 @@
 
 import gc
 
+from exported import exported
 from tiny import tiny
 
-__all__ = ["tiny"]
+__all__ = ["exported", "tiny"]
 
 
 def pytest_collection_finish() -> None:

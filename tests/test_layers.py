@@ -23,7 +23,14 @@ MAY_IMPORT = {
 
 LIBRARY_HOMES = {
     "coremltools": ("export/to_coreml.py", "mil/"),
-    "onnx": ("export/to_onnx.py", "export/points.py", "export/modules.py", "export/onnx_cost.py", "mil/"),
+    "onnx": (
+        "export/to_onnx.py",
+        "export/opened.py",
+        "export/points.py",
+        "export/modules.py",
+        "export/onnx_cost.py",
+        "mil/",
+    ),
     "onnx_ir": ("export/to_onnx.py", "mil/"),
     "onnxruntime": ("export/to_onnx.py", "export/points.py", "mil/"),
     "onnxscript": ("export/to_onnx.py",),

@@ -22,11 +22,16 @@ TINY = Variant(
 )
 
 
+def family() -> ModuleType:
+    """A family of `TINY` alone."""
+    made = ModuleType("tiny")
+    made.VARIANTS = (TINY,)  # pyright: ignore
+    made.is_timm, made.from_timm, made.is_fused = shvit.is_timm, shvit.from_timm, shvit.is_fused  # pyright: ignore
+    return made
+
+
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> Variant:
     """`shvit_tiny` in the table of variants, for the duration of a test."""
-    family = ModuleType("tiny")
-    family.VARIANTS = (TINY,)  # pyright: ignore
-    family.is_timm, family.from_timm, family.is_fused = shvit.is_timm, shvit.from_timm, shvit.is_fused  # pyright: ignore
-    monkeypatch.setattr(models, "FAMILIES", (*models.FAMILIES, family))
+    monkeypatch.setattr(models, "FAMILIES", (*models.FAMILIES, family()))
     return TINY

@@ -121,15 +121,15 @@ def allowance_of(precision: str) -> Allowance:
     return ALLOWANCES[precision]
 
 
-def bounds(precision: str, size: int, floor: Errors, cost: Errors | None = None) -> Bounds:
+def bounds(precision: str, size: int, floor: Errors, cost: Errors | None = None, *, floor_known: bool = True) -> Bounds:
     """The bounds of an artifact of `precision` whose output has `size` values per sample.
 
     float32 is measured by `floor`, the reference's own errors; any other precision by `cost`, the errors of the model
-    with weights (and activations) rounded to it. A cost that is not finite is no yardstick. Raises a ValueError for an
-    unknown precision.
+    with weights (and activations) rounded to it. A cost that is not finite is no yardstick, nor is a floor that nobody
+    measured (`floor_known` False). Raises a ValueError for an unknown precision.
     """
     allowance = allowance_of(precision)
-    if precision == "float32":
+    if precision == "float32" and floor_known:
         yardstick, of = floor, "float32 rounding"
     elif cost is not None and cost.finite:
         yardstick, of = (
@@ -137,7 +137,11 @@ def bounds(precision: str, size: int, floor: Errors, cost: Errors | None = None)
             f"{precision} rounding",
         )
     else:
-        of = "its cost was not measured" if cost is None else f"{precision} overflows in the model itself"
+        of = (
+            "its cost was not measured"
+            if cost is None or not floor_known
+            else f"{precision} overflows in the model itself"
+        )
         default = [np.full(len(floor.l2), bound) for bound in allowance.unmeasured]
         return Bounds(default[0], default[1], precision, None, of)
     least = allowance.least if size >= SMALL else allowance.unmeasured

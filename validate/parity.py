@@ -85,7 +85,7 @@ def predict(runner: Runner, inputs: Mapping[str, NDArray], *, batch: int | None 
 
 def compare(
     truth: Outputs,
-    reference: Outputs,
+    reference: Outputs | None,
     artifact: Outputs,
     *,
     precision: str = "float32",
@@ -95,7 +95,7 @@ def compare(
     tolerance: Tolerance | None = None,
     inputs: str = "",
 ) -> Parity:
-    """The artifact's outputs beside the model's: `truth` in float64, `reference` in float32.
+    """The artifact's outputs beside the model's: `truth` in float64, `reference` in float32 (None: nobody ran it).
 
     Outputs are matched by name. `precision` is the artifact's; `precision_cost` holds the outputs of the model rounded
     to that precision (where it is missing, a wide default bound is used, and said); `tolerance` replaces the measured
@@ -111,7 +111,7 @@ def compare(
     def runs(name: str) -> Runs:
         near = tuple(run[name] for run in neighbours)
         cost = (precision_cost or {}).get(name)
-        return Runs(truth[name], reference[name], artifact[name], cost, near, name in labels)
+        return Runs(truth[name], (reference or {}).get(name), artifact[name], cost, near, name in labels)
 
     outputs = [
         _output(name, runs(name), truth, judge_by)
@@ -128,7 +128,7 @@ def compare(
     return Parity(*_overall(outputs), tuple(outputs), precision, count, inputs)
 
 
-def _check_model_runs(truth: Outputs, reference: Outputs, cost: Outputs | None) -> None:
+def _check_model_runs(truth: Outputs, reference: Outputs | None, cost: Outputs | None) -> None:
     if not truth:
         raise ValueError("nothing to compare: the model has no outputs")
     for run, outputs in (("reference", reference), ("precision_cost", cost)):

@@ -45,10 +45,10 @@ class Tolerance:
 @dataclass(frozen=True)
 class Runs:
     """One output of the model in float64, in float32, of the artifact, and (or None) of the model rounded to the
-    artifact's precision. The first axis counts the samples."""
+    artifact's precision. The first axis counts the samples. `reference` is None where the truth was stored before."""
 
     truth: NDArray
-    reference: NDArray
+    reference: NDArray | None
     artifact: NDArray
     cost: NDArray | None = None
     neighbours: tuple[NDArray, ...] = ()
@@ -85,7 +85,9 @@ def judge(runs: Runs, precision: str, tolerance: Tolerance | None) -> Finding:
     if not truth.size:
         return Finding("not judged", "the output is empty", fault=True)
     if runs.labels:
-        verdict, reason, share = judge_choices(truth, runs.reference, artifact, runs.neighbours)
+        verdict, reason, share = judge_choices(
+            truth, truth if runs.reference is None else runs.reference, artifact, runs.neighbours
+        )
         return Finding(verdict, reason, overlap=share)
     return _judge_floats(runs, precision, tolerance) if expected == "float" else _judge_exact(runs)
 
@@ -102,7 +104,7 @@ def samples(values: NDArray) -> NDArray[np.float64]:
 
 def _judge_exact(runs: Runs) -> Finding:
     """Labels, indices and masks: equal wherever the model itself is settled about them."""
-    settled = runs.truth == runs.reference
+    settled = np.ones(runs.truth.shape, bool) if runs.reference is None else runs.truth == runs.reference
     if runs.cost is not None:
         settled &= runs.truth == runs.cost
     wrong = settled & (runs.artifact != runs.truth)
@@ -115,7 +117,8 @@ def _judge_exact(runs: Runs) -> Finding:
 
 
 def _judge_floats(runs: Runs, precision: str, tolerance: Tolerance | None) -> Finding:
-    truth, reference, artifact = samples(runs.truth), samples(runs.reference), samples(runs.artifact)
+    truth, artifact = samples(runs.truth), samples(runs.artifact)
+    reference = truth if runs.reference is None else samples(runs.reference)
     broken = np.isfinite(truth) & ~np.isfinite(artifact)
     if broken.any():
         return Finding("failed", f"{np.sum(broken)} of {truth.size} values are NaN or infinite")
@@ -125,7 +128,8 @@ def _judge_floats(runs: Runs, precision: str, tolerance: Tolerance | None) -> Fi
     floor = errors(reference, truth)
     if tolerance is not None:
         return _judge_tolerance(truth, artifact, floor, tolerance)
-    return _judge_bounds(truth, artifact, floor, bounds(precision, truth.shape[1], floor, _cost(runs, truth)))
+    bound = bounds(precision, truth.shape[1], floor, _cost(runs, truth), floor_known=runs.reference is not None)
+    return _judge_bounds(truth, artifact, floor, bound)
 
 
 def _cost(runs: Runs, truth: NDArray[np.float64]) -> Errors | None:
