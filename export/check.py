@@ -15,7 +15,7 @@ from ..validate.verdict import Tolerance
 from .artifact import Artifact, NotRun
 from .engines import Engine, Rounds, engines
 from .job import Checks
-from .locate import locate
+from .locate import Located, locate
 from .rounded import (
     answers_of_mixed,
     answers_of_rounded_values,
@@ -98,7 +98,15 @@ def _explained(
         return made
     failed = next(output for output in made.parity.outputs if output.verdict == "failed")
     located = locate(artifact, subject, program, feed, rounds=engine.rounds, sample=failed.worst_sample or 0)
-    return Check(made.engine, replace(made.parity, reason=f"{made.parity.reason}; {located.reason}"), located.layer)
+    reason = f"{made.parity.reason}; {located.reason}{_advice(artifact, located)}"
+    return Check(made.engine, replace(made.parity, reason=reason), located.layer)
+
+
+def _advice(artifact: Artifact, located: Located) -> str:
+    """What to do where no layer is wrong and float16 is the matter."""
+    if located.layer is not None or artifact.precision != "float16":
+        return ""
+    return "; --precision auto finds the operators that must stay in float32"
 
 
 def _parity(

@@ -125,7 +125,7 @@ def convert_traced(
         details={
             "deployment_target": request.deployment_target,
             "specification_version": spec.specificationVersion,
-            "float32": request.float32,
+            **({"float32": request.float32} if request.float32 else {}),
         },
     )
     return artifact, nodes

@@ -64,24 +64,36 @@ def smallest(count: int, excess: Excess, *, alone: Excess | None = None, ranking
         return Found((), tried(everything), tried.trials)
     if tried(frozenset()) > 1:
         return None
-    order = _ranked(count, first, ranking_trials)
+    order = _ranked(count, first, lambda spared: tried(everything - spared) <= 1, ranking_trials)
     fewest = _fewest(order, everything, tried)
     spared = _minimised(order[:fewest], everything, tried)
     return Found(tuple(sorted(spared)), tried(everything - set(spared)), tried.trials + first.trials)
 
 
-def _ranked(count: int, alone: Excess, limit: int) -> list[int]:
-    """All items, the most harmful first. A run of items is (its excess, first, last + 1)."""
-    runs = [(alone(frozenset(range(count))), 0, count)]
+def _ranked(count: int, alone: Excess, passes: Callable[[set[int]], bool], limit: int) -> list[int]:
+    """All items, the most harmful first. A run of items is (its excess, first, last + 1).
+
+    Runs above a level are split; where sparing the single items above it `passes`, that is enough, else the level is
+    halved.
+    """
+    runs, level = [(alone(frozenset(range(count))), 0, count)], 1.0
     for _ in range(limit // 2):
         worst = max((run for run in runs if run[2] - run[1] > 1), default=(0.0, 0, 0))
+        while worst[0] <= level and level > HARMLESS:
+            if passes({run[1] for run in runs if run[2] - run[1] == 1 and run[0] > level}):
+                return _by_share(runs)
+            level /= 2
         if worst[0] <= HARMLESS:
             break
         runs.remove(worst)
         _, start, end = worst
         middle = (start + end) // 2
         runs += [(alone(frozenset(range(*half))), *half) for half in ((start, middle), (middle, end))]
-    share = {item: run[0] / sqrt(run[2] - run[1]) for run in runs for item in range(run[1], run[2])}
+    return _by_share(runs)
+
+
+def _by_share(runs: Sequence[tuple[float, int, int]]) -> list[int]:
+    share = {item: excess / sqrt(end - start) for excess, start, end in runs for item in range(start, end)}
     return sorted(share, key=lambda item: (-share[item], item))
 
 

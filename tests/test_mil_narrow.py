@@ -1,0 +1,82 @@
+"""A float32 package with chosen operations in float16 computes what a package converted that way computes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import coremltools as ct
+import mil_networks
+import numpy as np
+import pytest
+from fuseport import mil
+from fuseport.mil.narrow import Narrowing
+
+X = {"x": mil_networks.inputs(1).numpy()}
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> mil.Model:
+    path = tmp_path_factory.mktemp("narrow") / "wide.mlpackage"
+    return mil.load(mil_networks.convert(mil_networks.Mixed(), (mil_networks.inputs(1),), path))
+
+
+def names(model: mil.Model) -> list[str]:
+    return [operation.name for operation in model.function.block.operations if operation.type != "const"]
+
+
+def only(found: dict[str, np.ndarray]) -> np.ndarray:
+    (value,) = found.values()
+    return value.astype(np.float64)
+
+
+def test_nothing_narrow_is_the_package_itself(wide: mil.Model) -> None:
+    assert np.array_equal(only(Narrowing(wide).predict(X, ())), only(wide.predict(X)))
+
+
+def test_everything_narrow_is_a_float16_package(wide: mil.Model, tmp_path: Path) -> None:
+    path = mil_networks.convert(
+        mil_networks.Mixed(), (mil_networks.inputs(1),), tmp_path / "half.mlpackage", precision="float16"
+    )
+    expected, exact = only(mil.load(path).predict(X)), only(wide.predict(X))
+    found = only(Narrowing(wide).predict(X, names(wide)))
+    assert np.abs(found - exact).max() > 1e-4  # it has rounded
+    assert np.abs(found - expected).max() < 0.3 * np.abs(expected - exact).max()
+
+
+def test_runs_do_not_touch_each_other(wide: mil.Model) -> None:
+    narrowing = Narrowing(wide)
+    before = only(narrowing.predict(X, ()))
+    first = only(narrowing.predict(X, names(wide)[:3]))
+    assert not np.array_equal(first, before)
+    assert np.array_equal(only(narrowing.predict(X, ())), before)
+
+
+def test_constants_are_stored_as_float16_holds_them() -> None:
+    from fuseport.mil.narrow import _constant
+    from torch import tensor
+
+    found = _constant(tensor([-3.4e38, float("-inf"), 1e-12, -1e-12, 0.0, 0.1])).tolist()
+    assert found == [-65504.0, float("-inf"), 2**-24, -(2**-24), 0.0, float(np.float16(0.1))]
+    assert _constant(1e-12) == 2**-24
+    assert _constant(7) == 7
+
+
+def test_the_overflow_of_a_cast_between_wide_and_narrow(tmp_path: Path) -> None:
+    from coremltools.converters.mil import Builder as mb
+
+    @mb.program(input_specs=[mb.TensorSpec(shape=(4,))], opset_version=ct.target.iOS16)
+    def program(x):  # pyright: ignore
+        square = mb.mul(x=x, y=x, name="square")
+        return mb.sqrt(x=mb.reduce_sum(x=square, axes=[0], name="sum"), name="norm")
+
+    path = tmp_path / "norm.mlpackage"
+    ct.convert(
+        program,
+        convert_to="mlprogram",
+        compute_precision=ct.precision.FLOAT32,
+        minimum_deployment_target=ct.target.iOS16,
+    ).save(str(path))
+    narrowing, given = Narrowing(mil.load(path)), {"x": np.full(4, 300, np.float32)}
+    assert only(narrowing.predict(given, ("square",)))[()] == np.inf
+    assert only(narrowing.predict(given, ("norm",)))[()] == np.inf  # it reads 360,000
+    assert only(narrowing.predict(given, ()))[()] == 600
