@@ -100,8 +100,7 @@ class _Attempt:
             float32=tuple(kept),
             operators=sum(node.op == "call_function" for node in legal.graph.nodes),
             excess=_number(excess),
-            bytes=made.bytes,
-            float16_bytes=plain.bytes,
+            extra_bytes=made.bytes - plain.bytes,
             trials=trials,
             reason=reason,
         )

@@ -55,19 +55,14 @@ class Plan:
     """How many operators the program has that could be in either precision."""
     excess: float | None
     """The error that is left, in units of the bound, as the search estimated it; None if it is not finite."""
-    bytes: int
-    float16_bytes: int
-    """Size of the file, and of the plain float16 one."""
+    extra_bytes: int
+    """By how much the file is larger than the plain float16 one."""
     trials: int
     reason: str
 
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(kept.name for kept in self.float32)
-
-    @property
-    def extra_bytes(self) -> int:
-        return self.bytes - self.float16_bytes
 
     def describe(self) -> str:
         """The plan in one line."""
