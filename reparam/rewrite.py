@@ -49,7 +49,8 @@ class Rewrite:
 class Folded:
     """The folded graph, and the account of how it came about.
 
-    `error` is the largest relative deviation of the whole model's outputs in float64, before weights are rounded.
+    `error` is the largest relative deviation in float64, before weights are rounded, of any value that the folded model
+    has in common with the captured one, its outputs among them (`lockstep.py`).
     """
 
     module: GraphModule

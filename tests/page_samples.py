@@ -13,6 +13,7 @@ from fuseport.validate.xcode.compare import difference
 from fuseport.validate.xcode.gate import gate
 from fuseport.validate.xcode.rules import parse_rule
 from fuseport.validate.xcode.view import view
+from profile_samples import profile_form
 
 SAMPLES = Path(__file__).parent / "samples"
 EXPORT = SAMPLES / "export" / "shvit_tiny.report.json"
@@ -21,6 +22,28 @@ EVIL = "</style><script>document.title='owned'</script><img src=x onerror=\"docu
 
 def export_report() -> dict[str, Any]:
     return json.loads(EXPORT.read_text(encoding="utf-8"))
+
+
+def check_report() -> dict[str, Any]:
+    """A check of the same file that failed, and that is not as its baseline has it."""
+    made = export_report()
+    result = made["results"][0]
+    found = {
+        "artifact": result["artifact"],
+        "against": "shvit_tiny, weights: random",
+        "checks": result["checks"],
+        "notes": ["the file has changed since its report"],
+        "findings": [{"stage": "layer", "what": "the error begins in stem.0"}],
+    }
+    drifts = [{"artifact": "a.onnx", "changes": [{"what": "sha256", "old": "1a…", "new": "2b…"}]}]
+    return {
+        "schema": "fuseport.check/1",
+        "outcome": "failed",
+        "reason": "not as accepted",
+        "results": [found],
+        "watched": {"baseline": "b.json", "drifts": drifts, "accepted": False},
+        **{key: made[key] for key in ("fuseport", "stages", "versions")},
+    }
 
 
 def xcode_views() -> dict[str, dict[str, Any]]:
@@ -40,7 +63,7 @@ def xcode_views() -> dict[str, dict[str, Any]]:
 
 
 def all_reports() -> dict[str, dict[str, Any]]:
-    return {"export": export_report(), **xcode_views()}
+    return {"export": export_report(), "check": check_report(), "profile": profile_form(), **xcode_views()}
 
 
 def poisoned(value: Any, key: str = "") -> Any:
