@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import coremltools as ct
 import mil_networks
 import numpy as np
 import pytest
 from fuseport import mil
-from fuseport.mil.narrow import Narrowing
+from fuseport.mil.narrow import Narrowing, _constant
+from mil_build import Program, Ref
+from torch import tensor
 
-X = {"x": mil_networks.inputs(1).numpy()}
+X = {"x0": mil_networks.inputs(1).numpy()}
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +53,6 @@ def test_runs_do_not_touch_each_other(wide: mil.Model) -> None:
 
 
 def test_constants_are_stored_as_float16_holds_them() -> None:
-    from fuseport.mil.narrow import _constant
-    from torch import tensor
-
     found = _constant(tensor([-3.4e38, float("-inf"), 1e-12, -1e-12, 0.0, 0.1])).tolist()
     assert found == [-65504.0, float("-inf"), 2**-24, -(2**-24), 0.0, float(np.float16(0.1))]
     assert _constant(1e-12) == 2**-24
@@ -62,21 +60,16 @@ def test_constants_are_stored_as_float16_holds_them() -> None:
 
 
 def test_the_overflow_of_a_cast_between_wide_and_narrow(tmp_path: Path) -> None:
-    from coremltools.converters.mil import Builder as mb
-
-    @mb.program(input_specs=[mb.TensorSpec(shape=(4,))], opset_version=ct.target.iOS16)
-    def program(x):  # pyright: ignore
-        square = mb.mul(x=x, y=x, name="square")
-        return mb.sqrt(x=mb.reduce_sum(x=square, axes=[0], name="sum"), name="norm")
-
-    path = tmp_path / "norm.mlpackage"
-    ct.convert(
-        program,
-        convert_to="mlprogram",
-        compute_precision=ct.precision.FLOAT32,
-        minimum_deployment_target=ct.target.iOS16,
-    ).save(str(path))
-    narrowing, given = Narrowing(mil.load(path)), {"x": np.full(4, 300, np.float32)}
+    program = Program()
+    program.input("x", (4,))
+    program.op("mul", ("square", (4,), "fp32"), x=Ref("x"), y=Ref("x"))
+    program.op("reduce_sum", ("sum", (), "fp32"), x=Ref("square"), axes=np.array([0], np.int32), keep_dims=False)
+    program.op("sqrt", ("norm", (), "fp32"), x=Ref("sum"))
+    program.output("norm")
+    narrowing, given = (
+        Narrowing(mil.load(program.save(tmp_path / "norm.mlpackage"))),
+        {"x": np.full(4, 300, np.float32)},
+    )
     assert only(narrowing.predict(given, ("square",)))[()] == np.inf
     assert only(narrowing.predict(given, ("norm",)))[()] == np.inf  # it reads 360,000
     assert only(narrowing.predict(given, ()))[()] == 600
