@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import mil_fuzz
 import numpy as np
@@ -18,6 +19,8 @@ import pytest
 from fuseport.export.artifact import NotRun
 from fuseport.export.diff.compare import Difference, diff
 from fuseport.export.opened import ArtifactError
+from fuseport.export.page.write import render
+from fuseport.export.report import report_json
 from mil_build import Program, Ref
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
@@ -310,6 +313,19 @@ def test_the_command_as_a_shell_sees_it(tmp_path: Path, capsys: pytest.CaptureFi
     assert told["answers"] == {"not_run": "left out (--no-run)"}
     assert run("fuseport", "diff", a, str(tmp_path / "missing.onnx")) == 2
     assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_a_difference_as_a_page_and_for_a_build_server(tmp_path: Path) -> None:
+    found = compared(tmp_path, PLAIN, Net(norm=True, matrix=PLAIN.matrix * 1.5))
+    report = json.loads(report_json(found))
+    html = render(report, "html")
+    ElementTree.fromstring(html)
+    for told in ("batch norms that were not folded", "Why one should be faster", "matrix"):
+        assert told in html
+    assert "batch norms that were not folded" in render(report, "md")
+    cases = ElementTree.fromstring(render(report, "junit")).iter("testcase")
+    failed = {case.get("name") for case in cases if case.find("failure") is not None}
+    assert failed == {"operators", "precision", "weights"}
 
 
 def test_settings_are_found_beside_an_operator_that_was_added(tmp_path: Path) -> None:
