@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.export import ExportedProgram
+from torch.fx import GraphModule
 
 from ..reparam import Folded
 from ..validate.layer_errors import Layer
@@ -14,6 +17,7 @@ from ..validate.parity import Parity, compare, predict
 from ..validate.verdict import Tolerance
 from .artifact import Artifact, NotRun
 from .engines import Engine, Rounds, engines
+from .graph_check import GRAVE, graph_error
 from .job import Checks
 from .locate import Located, locate
 from .rounded import (
@@ -24,6 +28,9 @@ from .rounded import (
     neighbours,
 )
 from .subject import Subject, Values, network_input, truth
+
+Mixed = tuple[ExportedProgram, tuple[str, ...]]
+"""A program, and the nodes of it that a float16 file keeps in float32."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +53,16 @@ class Yardstick:
     """(precision, what is rounded to it) → the folded model's answers. Float32 has none: its cost is the floor."""
     neighbours: dict[tuple[str, Rounds], list[Values]]
     """The same key → its answers under noise of that size; empty for a model that makes no choices."""
+    graph: bool = False
+    """Whether the costs of rounded weights are those of the very constants that a float16 file stores."""
 
 
-def yardstick(
-    subject: Subject, folded: Folded, precisions: set[str], mixed: tuple[ExportedProgram, tuple[str, ...]] | None = None
-) -> Yardstick:
+def yardstick(subject: Subject, folded: Folded, precisions: set[str], mixed: Mixed | None = None) -> Yardstick:
     """Run the model in the ways that the files' precisions call for.
 
-    `mixed` is a float16 file's program, with the nodes that it keeps in float32, if there are any.
+    `mixed` is the program that a float16 file is converted from, with the nodes that it keeps in float32. Without it
+    the weights of the folded model are rounded, and not the constants inside operators: the graph is then not judged
+    on its own.
     """
     inputs, size, module = network_input(subject), subject.batch, folded.module
 
@@ -61,19 +70,26 @@ def yardstick(
         return dict(zip(subject.output_names, found, strict=True))
 
     costs: dict[tuple[str, Rounds], Values] = {}
-    if "float16" in precisions and mixed is not None and mixed[1]:
-        for rounds in ("all values", "weights"):
-            costs["float16", rounds] = named(answers_of_mixed(*mixed, rounds, inputs, size))
-    elif "float16" in precisions:
-        costs["float16", "all values"] = named(answers_of_rounded_values(module, inputs, size))
-        costs["float16", "weights"] = named(answers_of_rounded_weights(module, inputs, size))
+    if "float16" in precisions:
+        costs["float16", "all values"] = named(_of_values(module, mixed, inputs, size))
+        costs["float16", "weights"] = named(
+            answers_of_mixed(*mixed, "weights", inputs, size)
+            if mixed is not None
+            else answers_of_rounded_weights(module, inputs, size)
+        )
     near: dict[tuple[str, Rounds], list[Values]] = {}
     if decisions(module):
         everywhere: list[tuple[str, Rounds]] = [(precision, "all values") for precision in sorted(precisions)]
         for key in {**dict.fromkeys(everywhere), **dict.fromkeys(costs)}:
             found = neighbours(module, inputs, key[0], size, weights_only=key[1] == "weights")
             near[key] = [named(one) for one in found]
-    return Yardstick(truth(subject), subject.reference, costs, near)
+    return Yardstick(truth(subject), subject.reference, costs, near, graph=mixed is not None)
+
+
+def _of_values(module: GraphModule, mixed: Mixed | None, inputs: Sequence[Tensor], size: int) -> list[NDArray]:
+    if mixed is not None and mixed[1]:
+        return answers_of_mixed(*mixed, "all values", inputs, size)
+    return answers_of_rounded_values(module, inputs, size)
 
 
 def check(
@@ -84,11 +100,52 @@ def check(
     `program` is the one that the file was converted from.
     """
     feed = laid_out(artifact, subject.feed)
-    checks = (
-        (engine, Check(engine.name, _parity(engine, artifact, feed, subject, ours, options)))
-        for engine in engines(artifact)
-    )
-    return tuple(_explained(made, engine, artifact, feed, subject, program) for engine, made in checks)
+    return tuple(_checked(engine, artifact, feed, subject, ours, options, program) for engine in engines(artifact))
+
+
+def _checked(
+    engine: Engine,
+    artifact: Artifact,
+    feed: Values,
+    subject: Subject,
+    ours: Yardstick,
+    options: Checks,
+    program: ExportedProgram,
+) -> Check:
+    if isinstance(engine.run, NotRun):
+        return Check(engine.name, engine.run)
+    made = predict(engine.run, feed, batch=_fixed_batch(artifact))
+    given = {name: values for name, values in made.items() if name not in _added(artifact)}
+    parity = _parity(engine, artifact, given, subject, ours, options)
+    if ours.graph and parity.verdict == "passed" and (artifact.precision, engine.rounds) == ("float16", "weights"):
+        return _graph_checked(Check(engine.name, parity), given, artifact, feed, subject, ours, program)
+    return _explained(Check(engine.name, parity), engine, artifact, feed, subject, program)
+
+
+def _graph_checked(
+    made: Check,
+    given: Values,
+    artifact: Artifact,
+    feed: Values,
+    subject: Subject,
+    ours: Yardstick,
+    program: ExportedProgram,
+) -> Check:
+    """A passed check of a float16 file with the judgement of its graph; failed where a layer is plainly wrong."""
+    found = graph_error(ours.truth, ours.reference, ours.costs["float16", "weights"], given)
+    assert isinstance(made.parity, Parity)
+    if found is None:
+        return made
+    parity = replace(made.parity, reason=f"{made.parity.reason}; {found.told()}")
+    if found.passes:
+        return replace(made, parity=parity)
+    located = locate(artifact, subject, program, feed, rounds="weights", sample=0)
+    if located.layer is None or located.layer.excess <= GRAVE:
+        return replace(made, parity=parity)
+    reason = f"{found.told()}; {located.reason}"
+    first, *rest = parity.outputs
+    failed = replace(first, verdict="failed", reason=reason)
+    return Check(made.engine, replace(parity, verdict="failed", reason=reason, outputs=(failed, *rest)), located.layer)
 
 
 def _explained(
@@ -110,15 +167,12 @@ def _advice(artifact: Artifact, located: Located) -> str:
 
 
 def _parity(
-    engine: Engine, artifact: Artifact, feed: Values, subject: Subject, ours: Yardstick, options: Checks
-) -> Parity | NotRun:
-    if isinstance(engine.run, NotRun):
-        return engine.run
-    given = predict(engine.run, feed, batch=_fixed_batch(artifact))
+    engine: Engine, artifact: Artifact, given: Values, subject: Subject, ours: Yardstick, options: Checks
+) -> Parity:
     return compare(
         ours.truth,
         ours.reference,
-        {name: values for name, values in given.items() if name not in _added(artifact)},
+        given,
         precision=artifact.precision,
         precision_cost=ours.costs.get((artifact.precision, engine.rounds)),
         neighbours=ours.neighbours.get(run_of(artifact, engine), ()),

@@ -21,6 +21,8 @@ from torch.fx import Node
 from torch.fx.node import map_arg
 from torch.utils._pytree import tree_map
 
+from .inner_constants import with_rounded_constants
+
 Rounds = Literal["all values", "weights"]
 Values = dict[Node, Any]
 
@@ -45,9 +47,15 @@ class Stream:
     ) -> None:
         self.carrier, self._weights, self._results, self._float32 = carrier, weights, results, frozenset(float32)
         self.values: Values = {}
+        self._inputs: set[Node] = set()
+
+    def taken(self, node: Node, value: Any) -> Any:
+        """An input of the program: rounded as a result is, since where weights alone are it comes as it is."""
+        self._inputs.add(node)
+        return tree_map(lambda leaf: self._stored(leaf, self._results), value)
 
     def given(self, value: Any) -> Any:
-        """A weight, a constant or an input of the program, as this stream stores it."""
+        """A weight or a constant of the program, as this stream stores it."""
         return tree_map(lambda leaf: self._stored(leaf, None if self._float32 else self._weights), value)
 
     def computed(self, node: Node) -> Any:
@@ -57,11 +65,13 @@ class Stream:
         named = {name: self._wide(value) for name, value in kwargs.items()}
         target = _ANY_STRIDES.get(node.target, node.target)
         assert callable(target)
+        if self._weights is not None and not wide:
+            target, args, named = with_rounded_constants(target, args, named)
         through = None if wide else self._results
         return tree_map(lambda leaf: self._stored(leaf, through), target(*map(self._wide, args), **named))
 
     def _read(self, node: Node) -> Any:
-        through = self._results if node.op == "call_function" else self._weights
+        through = self._results if node.op == "call_function" or node in self._inputs else self._weights
         return tree_map(lambda leaf: self._stored(leaf, through), self.values[node])
 
     def _stored(self, value: Any, through: torch.dtype | None) -> Any:
@@ -105,7 +115,7 @@ def run_forced(
     for node in program.graph.nodes:
         if node.op != "call_function":
             for way in ways if node.op != "output" else ():
-                way.values[node] = way.given(_held(program, node, stored))
+                way.values[node] = _given(program, node, stored, way)
             continue
         for way in ways:
             way.values[node] = way.computed(node)
@@ -135,7 +145,7 @@ def run_alone(
         if node.op == "output":
             return [way.values.pop(read) for read in node.args[0]]
         if node.op != "call_function":
-            way.values[node] = way.given(_held(program, node, stored))
+            way.values[node] = _given(program, node, stored, way)
             continue
         way.values[node] = way.computed(node)
         see(node, way.values[node])
@@ -143,6 +153,11 @@ def run_alone(
             if last[read] is node:
                 way.values.pop(read, None)
     return []
+
+
+def _given(program: ExportedProgram, node: Node, stored: Mapping[str, Any], way: Stream) -> Any:
+    held = _held(program, node, stored)
+    return way.taken(node, held) if node.name in program.graph_signature.user_inputs else way.given(held)
 
 
 def _held(program: ExportedProgram, node: Node, stored: Mapping[str, Any]) -> Any:
