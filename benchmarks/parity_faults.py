@@ -1,15 +1,16 @@
 """Does `fuseport check` find every fault in a file, say where it lies, and raise no false alarm?
 
-    python benchmarks/parity_faults.py                         # what the journal does not hold yet; go on at any time
+    python benchmarks/parity_faults.py                         # what has no row yet; interrupt it and go on as you like
     python benchmarks/parity_faults.py --only alarms --variant shvit_s4 --variant swiftformer_l3
-    python benchmarks/parity_faults.py --table                 # the tables from the journal, nothing run
+    python benchmarks/parity_faults.py --table                 # the tables from the rows, nothing run
 
 Files are ONNX float32, Core ML float32 and Core ML float16. Faults: the preparation of the picture (red for blue,
 range, mean, std), the classes (exchanged, shifted, reversed), and single weights, attributes and operators (those of
 the tests, `layer_faults.py`). A preparation or an order of classes is wrong in the model that is converted. A fault
 counts if it moves the file's own outputs by more than SHOWS, measured between the right file and the wrong one: what
 cannot be seen in the outputs nobody can be asked to find. Found means that the check fails; placed means that its
-findings name the right stage first. False alarms: right files on other inputs, seeds 0 to 4.
+findings name the right stage first. False alarms: right files on other inputs, seeds 0 to 4. Rows are kept in
+`parity_faults.json`; `parity_faults.md` is written from them after each row.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ sys.path.append(str(Path(__file__).parents[1] / "tests"))
 import layer_faults
 
 HERE = Path(__file__).parent
-JOURNAL, TABLE, DATA = HERE / "parity_faults.jsonl", HERE / "parity_faults.md", HERE / "parity_faults.json"
+ROWS, TABLE = HERE / "parity_faults.json", HERE / "parity_faults.md"
 VARIANTS = ("shvit_s1", "swiftformer_xs", "timm/mobilenetv3_small_050", "timm/vit_tiny_patch16_224")
 FILES = ("onnx float32", "coreml float32", "coreml float16")
 SHOWS = {"float32": 1e-3, "float16": 5e-2}
@@ -150,23 +151,21 @@ class Row:
 @click.option("--variant", "variants", multiple=True, default=VARIANTS)
 @click.option("--only", type=click.Choice(["faults", "alarms"]), help="One half of it.")
 @click.option("--weights", default=14, help="Faults of weights, attributes and operators for each file (14).")
-@click.option("--table", is_flag=True, help="Write the tables from the journal, and run nothing.")
+@click.option("--table", is_flag=True, help="Write the tables from the rows, and run nothing.")
 def main(variants: tuple[str, ...], only: str | None, weights: int, table: bool) -> None:
     torch.set_num_threads(1)
-    done = {row.key: row for row in _journal()}
+    done = {row.key: row for row in _rows_before()}
     for variant in () if table else variants:
         for row in _rows(variant, only, weights, set(done)):
             done[row.key] = row
-            with JOURNAL.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(asdict(row)) + "\n")
             click.echo(f"{' | '.join(row.key)}: {row.outcome}, {row.named or '–'}", err=True)
             _write(list(done.values()))
     _write(list(done.values()))
 
 
-def _journal() -> Iterator[Row]:
-    if JOURNAL.exists():
-        yield from (Row(**json.loads(line)) for line in JOURNAL.read_text(encoding="utf-8").splitlines())
+def _rows_before() -> Iterator[Row]:
+    if ROWS.exists():
+        yield from (Row(**row) for row in json.loads(ROWS.read_text(encoding="utf-8")))
 
 
 def _rows(variant: str, only: str | None, weights: int, done: Keys) -> Iterator[Row]:
@@ -319,7 +318,7 @@ def _write(rows: list[Row]) -> None:
         ]
         lines += [] if some else ["None."]
     TABLE.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    DATA.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n", encoding="utf-8")
+    ROWS.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n", encoding="utf-8")
 
 
 def _fault_line(variant: str, file: str, rows: list[Row]) -> str:
