@@ -95,7 +95,7 @@ def test_a_failure_in_a_project_of_someone_else_names_output_error_bound_and_lay
 ) -> None:
     file, tests = str(exported / "shvit_tiny.onnx"), str(Path(__file__).parent)
     pytester.makepyfile(USER.format(file=file, tests=tests))
-    done = pytester.runpytest_inprocess("-p", "fuseport.export.pytest_plugin", "--show-capture=no")
+    done = pytester.runpytest_inprocess("-p", "fuseport.export.pytest_plugin")
     done.assert_outcomes(failed=1)
     done.stdout.fnmatch_lines(
         [
@@ -104,6 +104,7 @@ def test_a_failure_in_a_project_of_someone_else_names_output_error_bound_and_lay
             "E * layer: *patch_embed.0*",
         ]
     )
+    assert "Captured log" not in done.stdout.str()
     assert not any("assertion.py" in line for line in done.stdout.lines)
 
 
