@@ -127,7 +127,7 @@ MODEL_FAULTS: dict[str, tuple[str, Wrong]] = {
 
 @dataclass(frozen=True)
 class Row:
-    """One check. `moved` is the distance of the outputs from the right file's; `named` has the stages of the findings, joined by "+"."""
+    """One check. `moved` is the distance of the outputs from the right file's, `named` the stages of the findings."""
 
     kind: str
     variant: str
