@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from .cost import count
-from .graph import constant, copy_of, module_path, operator_name, settle
+from .graph import constant, copy_of, forget, module_path, operator_name, round_off, settle
 from .proof import random_values, relative_error, run_float64, run_region, side_enough
 from .rewrite import Folded, Match, Refusal, Rewrite
 
@@ -20,6 +20,13 @@ WHOLE_LIMIT = 1e-6
 """The same for the whole model, whose layers amplify roundings; no wrong rewrite stays below it."""
 
 
+HEAVY_BYTES = 2**30
+"""Folded weights of a model from this size on are rounded one by one, as soon as each is proven."""
+
+ROUNDED_LIMIT = 1e-4
+"""What the whole may deviate then: that of float32 weights, which a deep network amplifies a hundred times."""
+
+
 class FoldError(ValueError):
     """The folded model does not compute what the captured one does."""
 
@@ -28,12 +35,15 @@ def fold(captured: GraphModule, rules: Sequence[ModuleType], *, seed: int = 0) -
     """`captured` (from `capture`, left as it is) with every rule applied wherever it is exact.
 
     Each rule has `NAME`, `find(module)` and `rewrite(module, match)`. A rewrite whose proof fails is taken back and
-    becomes a refusal. Raises FoldError if the whole model deviates in the end.
+    becomes a refusal. Raises FoldError if the whole model deviates in the end. Until then folded
+    weights are in float64, but for those of a heavy model.
     """
+    heavy = sum(value.nbytes for value in captured.parameters()) >= HEAVY_BYTES
     work = copy_of(captured)
     work.graph.eliminate_dead_code()
-    steps, refusals = _until_still(work, rules, seed)
-    error = _deviation(captured, work, _inputs(captured, seed)) if steps else 0.0
+    steps, refusals = _until_still(work, rules, seed, heavy=heavy)
+    limit = ROUNDED_LIMIT if heavy else WHOLE_LIMIT
+    error = _deviation(captured, work, _inputs(captured, seed), limit) if steps else 0.0
     made = tuple(step for step in steps if isinstance(step, Rewrite))
     failed = tuple(step for step in steps if isinstance(step, Refusal))
     before = count(captured)
@@ -41,11 +51,11 @@ def fold(captured: GraphModule, rules: Sequence[ModuleType], *, seed: int = 0) -
     return Folded(folded, made, _unique(failed + refusals), before, count(folded), error)
 
 
-def _deviation(captured: GraphModule, work: GraphModule, inputs: Sequence[Tensor]) -> float:
+def _deviation(captured: GraphModule, work: GraphModule, inputs: Sequence[Tensor], limit: float) -> float:
     """The float64 error of the whole; FoldError if it is more than roundings explain."""
     truth = run_float64(captured, inputs)
     error = relative_error(truth, run_float64(work, inputs))
-    if not error <= WHOLE_LIMIT and not error <= _sensitivity(captured, inputs, truth):
+    if not error <= limit and not error <= _sensitivity(captured, inputs, truth):
         raise FoldError(f"the folded model deviates from the captured one by {error:.1e} of its scale in float64")
     return error
 
@@ -65,7 +75,7 @@ def _inputs(captured: GraphModule, seed: int) -> list[Tensor]:
 
 
 def _until_still(
-    work: GraphModule, rules: Sequence[ModuleType], seed: int
+    work: GraphModule, rules: Sequence[ModuleType], seed: int, *, heavy: bool
 ) -> tuple[list[Rewrite | Refusal], tuple[Refusal, ...]]:
     """Every step, in order (a failed proof is one), and what the rules refuse in the graph as it is in the end."""
     steps: list[Rewrite | Refusal] = []
@@ -82,7 +92,7 @@ def _until_still(
             for match, reads in found:
                 if not isinstance(match, Match) or not _intact(match, reads) or (rule.NAME, _name(match)) in given_up:
                     continue
-                step = _apply(work, rule, match, seed + len(steps))
+                step = _apply(work, rule, match, seed + len(steps), heavy=heavy)
                 if isinstance(step, Refusal):
                     given_up.add((rule.NAME, _name(match)))
                 steps.append(step)
@@ -108,7 +118,7 @@ def _intact(match: Match, reads: list[tuple[object, object]]) -> bool:
     return all(user in inside for node in inner for user in node.users)
 
 
-def _apply(work: GraphModule, rule: ModuleType, match: Match, seed: int) -> Rewrite | Refusal:
+def _apply(work: GraphModule, rule: ModuleType, match: Match, seed: int, *, heavy: bool) -> Rewrite | Refusal:
     """One rewrite, kept if its region computes the same before and after; `work` is otherwise as it was."""
     before = tuple(_describe(node) for node in match.nodes)
     present = set(work.graph.nodes)
@@ -123,6 +133,8 @@ def _apply(work: GraphModule, rule: ModuleType, match: Match, seed: int) -> Rewr
         old.replace_all_uses_with(new, propagate_meta=False)
     after = tuple(_describe(node) for node in added if node.op == "call_function")
     _erase(work, match.nodes)
+    if heavy:
+        round_off(work, added)
     return Rewrite(rule.NAME, match.where, before, after, error)
 
 
@@ -136,6 +148,7 @@ def _error(work: GraphModule, match: Match, added: Sequence[Node], replacements:
 
 def _erase(work: GraphModule, nodes: Sequence[Node]) -> None:
     """Remove nodes nobody reads, and the weights that only they read."""
+    weights: list[Node] = []
     for node in sorted(nodes, reverse=True):
         read = list(node.all_input_nodes)
         if not node.users and not node._erased:
@@ -143,6 +156,8 @@ def _erase(work: GraphModule, nodes: Sequence[Node]) -> None:
         for weight in read:
             if weight.op == "get_attr" and not weight.users and not weight._erased:
                 work.graph.erase_node(weight)
+                weights.append(weight)
+    forget(work, weights)
 
 
 def _describe(node: Node) -> str:

@@ -49,7 +49,8 @@ class Rewrite:
 class Folded:
     """The folded graph, and the account of how it came about.
 
-    `error` is the largest relative deviation of the whole model's outputs in float64, before weights are rounded.
+    `error` is the largest relative deviation of the whole model's outputs in float64, before weights are rounded; after
+    it in a heavy model (`driver.HEAVY_BYTES`).
     """
 
     module: GraphModule
