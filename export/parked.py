@@ -2,33 +2,32 @@
 
 A converter needs the folded weights, a saved file brings its own, the cover needs the unfolded ones: a big model that
 held all of them at once would need several times its size. So weights that the next stage does not read wait in a file
-beside the artifacts. The tensors stay what they are, the memory behind them is given back; to read one meanwhile is an
-error that torch does not catch, which is why a block of this kind is short.
+beside the artifacts, and the pages of memory behind them go back to the system (madvise). The tensors stay where they
+are; meanwhile they read as zeros, which is why a block of this kind is short. Linux only; elsewhere nothing is parked.
 """
 
 from __future__ import annotations
 
 import ctypes
 import gc
+import mmap
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-import torch
 from torch import Tensor, UntypedStorage, nn
 from torch.export import ExportedProgram
 
 HEAVY_BYTES = 2**30
-"""From this size on a model is treated as a big one: its weights are parked, and not held in float64."""
+"""Models below this size are left alone."""
+
+LARGE_BYTES = 2**20
+"""Tensors below this size are left alone."""
 
 Holder = nn.Module | ExportedProgram
-
-
-def weight_bytes(holder: Holder) -> int:
-    """Bytes of all parameters and buffers, shared ones once."""
-    return sum(storage.nbytes() for storage in _storages(holder).values())
 
 
 @contextmanager
@@ -39,39 +38,36 @@ def parked(folder: Path, holders: Iterable[Holder], *, but: Iterable[Holder] = (
     """
     kept = {place for holder in but for place in _storages(holder)}
     found = {place: storage for holder in holders for place, storage in _storages(holder).items()}
-    waiting = [storage for place, storage in found.items() if place not in kept and storage.resizable()]
-    if sum(storage.nbytes() for storage in found.values()) < HEAVY_BYTES or not waiting:
+    large = [storage for place, storage in found.items() if place not in kept and storage.nbytes() >= LARGE_BYTES]
+    if sys.platform != "linux" or sum(storage.nbytes() for storage in found.values()) < HEAVY_BYTES:
         yield
         return
     with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
-        sizes = _written(file, waiting)
+        waiting = [storage for storage in large if _put_away(file, storage)]
         _give_back()
         try:
             yield
         finally:
             file.seek(0)
-            for storage, size in zip(waiting, sizes, strict=False):
-                storage.resize_(size)
+            for storage in waiting:
                 _read(file, _bytes_of(storage))
             _give_back()
 
 
-def _written(file: IO[bytes], waiting: list[UntypedStorage]) -> list[int]:
-    """Write the storages one after the other and free each; the sizes of those for which the disk had room."""
-    sizes: list[int] = []
-    for storage in waiting:
-        try:
-            _write(file, _bytes_of(storage))
-        except OSError:
-            break
-        sizes.append(storage.nbytes())
-        storage.resize_(0)
-    return sizes
-
-
-def _write(file: IO[bytes], data: memoryview) -> None:
-    while data:
-        data = data[file.write(data) :]
+def _put_away(file: IO[bytes], storage: UntypedStorage) -> bool:
+    """Write the storage to the end of the file and let go of its pages; false where the disk has no room."""
+    end, data = file.tell(), _bytes_of(storage)
+    try:
+        while data:
+            data = data[file.write(data) :]
+    except OSError:
+        file.seek(end)
+        return False
+    begin, size = storage.data_ptr(), storage.nbytes()
+    first = -(-begin // mmap.PAGESIZE) * mmap.PAGESIZE
+    length = (begin + size) // mmap.PAGESIZE * mmap.PAGESIZE - first
+    ctypes.CDLL(None).madvise(ctypes.c_void_p(first), ctypes.c_size_t(length), mmap.MADV_DONTNEED)
+    return True
 
 
 def _read(file: IO[bytes], into: memoryview) -> None:
@@ -83,7 +79,8 @@ def _read(file: IO[bytes], into: memoryview) -> None:
 
 
 def _bytes_of(storage: UntypedStorage) -> memoryview:
-    return memoryview(torch.empty(0, dtype=torch.uint8).set_(storage).numpy())  # pyright: ignore[reportArgumentType]
+    """The memory itself. Not by way of numpy, which would mark the storage as its own."""
+    return memoryview((ctypes.c_ubyte * storage.nbytes()).from_address(storage.data_ptr())).cast("B")
 
 
 def _storages(holder: Holder) -> dict[int, UntypedStorage]:
@@ -92,8 +89,8 @@ def _storages(holder: Holder) -> dict[int, UntypedStorage]:
         tensors = (*holder.parameters(), *holder.buffers())
     else:
         tensors = (*holder.state_dict.values(), *holder.constants.values())
-    plain = [value.untyped_storage() for value in tensors if isinstance(value, Tensor) and value.device.type == "cpu"]
-    return {storage.data_ptr(): storage for storage in plain if storage.nbytes()}
+    held = [value.untyped_storage() for value in tensors if isinstance(value, Tensor) and value.device.type == "cpu"]
+    return {storage.data_ptr(): storage for storage in held if storage.nbytes()}
 
 
 def _give_back() -> None:
