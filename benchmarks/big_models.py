@@ -3,10 +3,10 @@
     python benchmarks/big_models.py --variant vit_l16_in1k --output-dir out
     python benchmarks/big_models.py --variant vit_h14_in1k --format onnx --samples 1
 
-Each run has a process of its own; its peak is the largest resident memory that the kernel noted for it (`ru_maxrss`,
-or the largest of the marks of its stages),
-Python, its libraries and mapped files included, in GiB and as a multiple of the float32 weights. For ours the peak
-of each stage is given as well (Linux, where the mark can be set back). Weights are conditioned in every run. Writes big_models_VARIANT.json and .md.
+Each run has a process of its own; its peak is the largest resident memory that the kernel noted for it (`ru_maxrss`),
+Python, its libraries and mapped files included, in GiB and as a multiple of the float32 weights. For ours the peak of
+each stage is given as well (on Linux, where the kernel's mark can be set back, without what came before). Weights are
+conditioned in every run. Writes big_models_VARIANT.json and .md; a run of one side or format replaces its own row.
 """
 
 from __future__ import annotations
@@ -133,6 +133,11 @@ def markdown(rows: list[dict[str, Any]], weights_gib: float, options: argparse.N
     return "\n".join([*lines, "", versions, ""])
 
 
+def before(file: Path) -> list[dict[str, Any]]:
+    """The rows of an earlier call, so that the sides can be measured one by one."""
+    return json.loads(file.read_text())["rows"] if file.exists() else []
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--variant", default="vit_l16_in1k")
@@ -150,9 +155,11 @@ def main() -> None:
 
     weights_gib = models.find(options.variant).parameters * 4 / GIB
     options.output_dir.mkdir(parents=True, exist_ok=True)
-    stem, rows = options.output_dir / f"big_models_{options.variant}", []
+    stem = options.output_dir / f"big_models_{options.variant}"
+    rows = before(stem.with_suffix(".json"))
     for form in [options.format] if options.format else FORMATS:
         for run in [options.run] if options.run else RUNS:
+            rows = [row for row in rows if (row["run"], row["format"]) != (run, form)]
             rows.append(measured(options, run, form))
             stem.with_suffix(".json").write_text(
                 json.dumps({"weights_gib": weights_gib, "rows": rows}, indent=1) + "\n"
