@@ -57,7 +57,8 @@ def ours(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         reached["stage"] = stage
         set_mark_back()
 
-    job = Job(Source(options.variant), (options.format,), Request(), Checks(samples=options.samples), output_dir=folder)
+    source = Source(options.variant, image_size=options.image_size)
+    job = Job(source, (options.format,), Request(), Checks(samples=options.samples), output_dir=folder)
     report = export(job, announce=announce)
     announce("end")
     checks = {check.engine: check.parity.reason for result in report.results for check in result.checks}
@@ -67,10 +68,11 @@ def ours(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 def bare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """The converter alone, on the same weights: torch.export, then torch.onnx.export or coremltools.convert."""
     import torch
-    from fuseport import models
     from fuseport.models.loaded import load
 
-    module, side = load(options.variant).module, models.find(options.variant).preprocessing.size
+    loaded = load(options.variant, image_size=options.image_size)
+    assert loaded.preprocessing is not None
+    module, side = loaded.module, loaded.preprocessing.size
     program = torch.export.export(module, (torch.zeros(1, 3, side, side),), strict=False)
     if options.format == "onnx":
         written = torch.onnx.export(program, verbose=False)
@@ -108,7 +110,9 @@ def alone(options: argparse.Namespace) -> None:
 def measured(options: argparse.Namespace, run: str, form: str) -> dict[str, Any]:
     """One run in a process of its own. Raises RuntimeError if it ends badly."""
     words = [sys.executable, __file__, "--alone", run, "--format", form, "--variant", options.variant]
-    words += ["--samples", str(options.samples)] + (["--scratch", options.scratch] if options.scratch else [])
+    words += ["--samples", str(options.samples)]
+    words += ["--scratch", options.scratch] if options.scratch else []
+    words += ["--image-size", str(options.image_size)] if options.image_size else []
     ended = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=False)
     if ended.returncode:
         raise RuntimeError(f"{run} {form} ended with exit code {ended.returncode}")
@@ -144,6 +148,7 @@ def main() -> None:
     parser.add_argument("--format", choices=FORMATS, help="one format alone")
     parser.add_argument("--run", choices=RUNS, help="ours or the bare converter alone")
     parser.add_argument("--samples", type=int, default=1)
+    parser.add_argument("--image-size", type=int, help="smaller pictures for a quick look (the variant's own size)")
     parser.add_argument("--scratch", help="a folder with room for the files (the system's)")
     parser.add_argument("--output-dir", type=Path, default=Path("out"))
     parser.add_argument("--alone", choices=RUNS, help=argparse.SUPPRESS)
