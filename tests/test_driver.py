@@ -11,7 +11,7 @@ import pytest
 import torch
 from contract import FULL_SIZE
 from fuseport.models import create
-from fuseport.reparam import RULES, FoldError, Match, capture, conv_bn, fold
+from fuseport.reparam import RULES, FoldError, Match, capture, conv_bn, driver, fold
 from fuseport.reparam.proof import random_values, side_enough
 from golden_weights import GOLDEN, image, load_golden_
 from graphs import folded, ready
@@ -48,6 +48,27 @@ def test_the_captured_graph_is_left_as_it_was() -> None:
     assert all(torch.equal(value, state[name]) for name, value in captured.state_dict().items())
 
 
+def test_a_heavy_model_is_folded_to_the_same_and_rounded_on_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    captured = capture(ready(Block()), (torch.randn(1, 4, 6, 6),))
+    usual = fold(captured, RULES)
+    widest: list[int] = []
+    rounding = driver.round_off
+
+    def watched(work: GraphModule, added: list[Node]) -> None:
+        rounding(work, added)
+        held = (*work.parameters(), *work.buffers())
+        widest.append(max(value.element_size() for value in held if value.is_floating_point()))
+
+    monkeypatch.setattr(driver, "HEAVY_BYTES", 1)
+    monkeypatch.setattr(driver, "round_off", watched)
+    found = fold(captured, RULES)
+    assert widest == [4, 4], "in float32 after each rewrite"
+    assert found.rewrites == usual.rewrites
+    assert usual.error < 1e-12 < found.error < 1e-5, "of roundings"
+    for name, value in usual.module.state_dict().items():
+        torch.testing.assert_close(found.module.state_dict()[name], value, rtol=1e-6, atol=1e-7)
+
+
 def _spoiled() -> ModuleType:
     """conv-bn with a wrong shift: a rule that its proof must catch."""
 
@@ -79,8 +100,6 @@ def test_a_wrong_rewrite_is_taken_back_and_said() -> None:
 
 def test_the_whole_model_is_proven_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """With the proof of single rewrites switched off, the last line of defence must say no."""
-    from fuseport.reparam import driver
-
     monkeypatch.setattr(driver, "LIMIT", float("inf"))
     monkeypatch.setattr(driver, "WHOLE_LIMIT", 1e-9)
     with pytest.raises(FoldError, match="deviates from the captured one"):
