@@ -95,7 +95,7 @@ def examine(variant: str, out: Path) -> None:
 def _stages(row: Row, folder: Path) -> Iterator[str]:
     """Do one stage after the other, yielding its name when it is through; what fails is noted in the row."""
     from fuseport.export import FORMATS
-    from fuseport.export.check import check, yardstick
+    from fuseport.export.check import check, explained, yardstick
     from fuseport.export.job import Checks, Job, Source
     from fuseport.export.program import prepare
     from fuseport.export.request import Request
@@ -142,7 +142,7 @@ def _stages(row: Row, folder: Path) -> Iterator[str]:
         row.operations[name] = artifact.operation_count
         yield name
         verdicts = {}
-        for result in check(artifact, taken, ours, job.checks):
+        for result in explained(check(artifact, taken, ours, job.checks), artifact, taken, prepared.program):
             verdicts[result.engine] = getattr(result.parity, "verdict", "not run"), result.parity.reason
             for output in getattr(result.parity, "outputs", ()):
                 row.errors[result.engine] = max(output.relative_l2 or 0.0, row.errors.get(result.engine) or 0.0)
@@ -230,12 +230,10 @@ def keep(rows: dict[str, Row]) -> None:
 
 _WEIGHTS = "ours", "the conditioned weights make the network amplify what float16 rounds, or leave its range"
 _RANK = "the converter's", "Core ML has no tensors of more than five dimensions; our rewrites do not cover windows yet"
-_STRIDES = "the converter's", "torch takes masked attention apart into views that its own memory layout does not allow"
 _LIMIT = "nobody's", "a limit of this run"
 _READER = "the converter's", "coremltools has no translation of the operator; our rewrites do not cover it yet"
 
 FAULTS: dict[str, tuple[str, str]] = {
-    "beit": _STRIDES,
     "byoanet": _READER,
     "coat": _WEIGHTS,
     "convmixer": _WEIGHTS,
@@ -245,7 +243,6 @@ FAULTS: dict[str, tuple[str, str]] = {
     "gemma4_vit": ("the converters'", "torch writes nodes out of order, coremltools gives an index as a float"),
     "hiera": _RANK,
     "levit": _WEIGHTS,
-    "maxxvit": _STRIDES,
     "mobilenetv5": _LIMIT,
     "mvitv2": ("ours", "the captured graph keeps a view that float64 arithmetic lays out otherwise"),
     "nasnet": ("the converter's", "coremltools refuses a negative padding, a crop; our rewrites do not cover it yet"),
@@ -255,8 +252,6 @@ FAULTS: dict[str, tuple[str, str]] = {
     "sequencer": _READER,
     "twins": _RANK,
     "vgg": _LIMIT,
-    "vision_transformer_relpos": _STRIDES,
-    "vision_transformer_sam": _STRIDES,
     "volo": _READER,
 }
 """Family → whose fault a failure is, and what is behind it."""

@@ -37,7 +37,7 @@ def modules_in(path: Path) -> dict[str, str]:
 
 
 def modules_beside(path: Path, export_id: str | None) -> dict[str, str]:
-    """Output name → module path, from the `*.report.json` beside the file that tells of this export; else empty."""
+    """Output name → module path, from the `*.report.json` beside the package that tells of this export; else empty."""
     if not export_id:
         return {}
     for report in sorted(path.absolute().parent.glob("*.report.json")):
@@ -46,7 +46,8 @@ def modules_beside(path: Path, export_id: str | None) -> dict[str, str]:
         except ReportError:  # something else that is called so
             continue
         for record in records:
-            if record.export_id == export_id and record.name == path.stem:
+            same = record.export_id == export_id and record.name == path.stem
+            if same and record.format in (None, "coreml"):  # an ONNX file of the same export has other names
                 return dict(record.modules)
     return {}
 

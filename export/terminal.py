@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from ..validate.latency import Latency
     from .check import Check
+    from .drift import Watched
     from .recheck import CheckReport
     from .report import Checked, ExportReport
 
@@ -75,9 +76,22 @@ def check_summary(report: CheckReport) -> None:
             out.print(f"note: {note}", style="yellow", markup=False)
         for finding in result.findings:
             out.print(f"{finding.stage}: {finding.what}", style="bold red", markup=False)
+    if report.watched is not None:
+        _print_drifts(out, report.watched)
     style = VERDICT_STYLES[report.outcome]
     out.print(f"[{style}]{report.outcome}[/]: ", end="")
     out.print(report.reason, markup=False)
+
+
+def _print_drifts(out: Console, watched: Watched) -> None:
+    if not watched.drifts:
+        out.print(f"baseline {watched.baseline}: every file is as it was accepted", markup=False)
+    for drift in watched.drifts:
+        style = "green" if watched.accepted else "bold red"
+        verb = "accepted in" if watched.accepted else "drifted from"
+        out.print(f"{drift.artifact} {verb} {watched.baseline}:", style=style, markup=False)
+        for change in drift.changes:
+            out.print(f"  {change.what}: {change.old} → {change.new}", markup=False)
 
 
 def _print_folding(out: Console, report: ExportReport) -> None:

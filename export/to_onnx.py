@@ -55,6 +55,8 @@ PACKAGES = ("onnx", "onnxruntime", "onnxscript", "onnxsim")
 OPSETS = range(18, 24)
 """What torch's exporter reaches: 18 is its own, 23 the last that it knows; nothing takes Split-18 back to 17."""
 DEFAULT_OPSET = 20
+ATTENTION_SINCE = 23
+"""The opset that has attention as one operator."""
 
 SINGLE_FILE_BYTES = 2**30
 """A protobuf message ends at 2 GiB, and is in memory twice while it is written. Heavier weights than this get a file of
@@ -143,6 +145,8 @@ def _translate(
 ) -> ir.Model:
     import torch
 
+    from .attention import expand_attention  # it needs torch, which `--help` must not load
+
     opset = request.opset or DEFAULT_OPSET
     check_batch(program, request)
     program_inputs(program, input_names)  # a number of names that does not fit is said here
@@ -150,7 +154,11 @@ def _translate(
     with quiet("torch.onnx", "onnxscript", "onnx_ir"):
         try:
             exported = torch.onnx.export(
-                program, input_names=input_names, output_names=output_names, opset_version=opset, verbose=False
+                expand_attention(program, keep_plain=opset >= ATTENTION_SINCE),
+                input_names=input_names,
+                output_names=output_names,
+                opset_version=opset,
+                verbose=False,
             )
         except torch.onnx.OnnxExporterError as error:
             raise NotConverted(f"torch cannot write this model as ONNX: {in_one_line(error)}") from error

@@ -264,14 +264,16 @@ def _last(branch: _Branch) -> tuple[int, ...]:
 
 def _laid_out(branch: _Branch, whole: _Branch) -> Tensor:
     """The branch's kernel on the grid of taps and in the groups of `whole`: zeros elsewhere."""
-    kernel = torch.zeros_like(whole.kernel)
     starts = [(own - low) // gap for own, low, gap in zip(branch.first, whole.first, whole.step, strict=True)]
     taps = [slice(start, start + n) for start, n in zip(starts, branch.kernel.shape[2:], strict=True)]
     within = branch.groups // whole.groups  # the branch's groups in one group of the whole
     rows, columns = len(branch.kernel) // branch.groups, branch.kernel.shape[1]
-    for group in range(branch.groups):
-        row, column = slice(group * rows, (group + 1) * rows), group % within * columns
-        kernel[(row, slice(column, column + columns), *taps)] = branch.kernel[row]
+    extents = branch.kernel.shape[2:]
+    kernel = torch.zeros_like(whole.kernel)
+    blocks = kernel.view(whole.groups, within, rows, within, columns, *kernel.shape[2:])
+    diagonal = torch.arange(within)
+    own = branch.kernel.view(whole.groups, within, rows, columns, *extents)
+    blocks[(slice(None), diagonal, slice(None), diagonal, slice(None), *taps)] = own.transpose(0, 1)
     return kernel
 
 

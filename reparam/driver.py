@@ -9,22 +9,22 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from .cost import count
-from .graph import constant, copy_of, forget, module_path, operator_name, round_off, settle
-from .proof import random_values, relative_error, run_float64, run_region, side_enough
+from .graph import constant, copy_of, module_path, operator_name, round_off, settle
+from .lockstep import deviation
+from .proof import random_values, relative_error, run_region, side_enough
 from .rewrite import Folded, Match, Refusal, Rewrite
 
 LIMIT = 1e-10
 """Largest relative deviation in float64 that a rewrite may show: 10⁵ roundings, far below any wrong formula."""
 
-WHOLE_LIMIT = 1e-6
-"""The same for the whole model, whose layers amplify roundings; no wrong rewrite stays below it."""
-
+WHOLE_LIMIT = 1e-8
+"""The same for a value that the whole model arrives at: there, a stretch may take differences of large numbers."""
 
 HEAVY_BYTES = 2**30
 """Folded weights of a model from this size on are rounded one by one, as soon as each is proven."""
 
-ROUNDED_LIMIT = 1e-4
-"""What the whole may deviate then: that of float32 weights, which a deep network amplifies a hundred times."""
+ROUNDED_LIMIT = 1e-5
+"""What a value of the whole model may deviate then: a hundred roundings to float32."""
 
 
 class FoldError(ValueError):
@@ -35,38 +35,21 @@ def fold(captured: GraphModule, rules: Sequence[ModuleType], *, seed: int = 0) -
     """`captured` (from `capture`, left as it is) with every rule applied wherever it is exact.
 
     Each rule has `NAME`, `find(module)` and `rewrite(module, match)`. A rewrite whose proof fails is taken back and
-    becomes a refusal. Raises FoldError if the whole model deviates in the end. Until then folded
-    weights are in float64, but for those of a heavy model.
+    becomes a refusal. Raises FoldError if the whole model deviates in the end. Until then folded weights are in float64,
+    but for those of a heavy model.
     """
     heavy = sum(value.nbytes for value in captured.parameters()) >= HEAVY_BYTES
-    work = copy_of(captured)
+    work, origin = copy_of(captured)
     work.graph.eliminate_dead_code()
-    steps, refusals = _until_still(work, rules, seed, heavy=heavy)
-    limit = ROUNDED_LIMIT if heavy else WHOLE_LIMIT
-    error = _deviation(captured, work, _inputs(captured, seed), limit) if steps else 0.0
+    steps, refusals = _until_still(work, origin, rules, seed, heavy=heavy)
+    error = deviation(captured, work, origin, _inputs(captured, seed)) if steps else 0.0
+    if not error <= (ROUNDED_LIMIT if heavy else WHOLE_LIMIT):
+        raise FoldError(f"the folded model deviates from the captured one by {error:.1e} of its scale in float64")
     made = tuple(step for step in steps if isinstance(step, Rewrite))
     failed = tuple(step for step in steps if isinstance(step, Refusal))
     before = count(captured)
     folded = settle(work)
     return Folded(folded, made, _unique(failed + refusals), before, count(folded), error)
-
-
-def _deviation(captured: GraphModule, work: GraphModule, inputs: Sequence[Tensor], limit: float) -> float:
-    """The float64 error of the whole; FoldError if it is more than roundings explain."""
-    truth = run_float64(captured, inputs)
-    error = relative_error(truth, run_float64(work, inputs))
-    if not error <= limit and not error <= _sensitivity(captured, inputs, truth):
-        raise FoldError(f"the folded model deviates from the captured one by {error:.1e} of its scale in float64")
-    return error
-
-
-def _sensitivity(captured: GraphModule, inputs: Sequence[Tensor], truth: tuple[Tensor, ...]) -> float:
-    """How far the outputs go when each number of the inputs moves by 1e-14 of itself, some fifty roundings.
-
-    Products of branches, block upon block, can amplify a rounding 10⁹ times; a folded model rounds differently.
-    """
-    moved = [value * (1 + 1e-14) if value.is_floating_point() else value for value in inputs]
-    return relative_error(truth, run_float64(captured, moved))
 
 
 def _inputs(captured: GraphModule, seed: int) -> list[Tensor]:
@@ -75,7 +58,7 @@ def _inputs(captured: GraphModule, seed: int) -> list[Tensor]:
 
 
 def _until_still(
-    work: GraphModule, rules: Sequence[ModuleType], seed: int, *, heavy: bool
+    work: GraphModule, origin: dict[Node, Node], rules: Sequence[ModuleType], seed: int, *, heavy: bool
 ) -> tuple[list[Rewrite | Refusal], tuple[Refusal, ...]]:
     """Every step, in order (a failed proof is one), and what the rules refuse in the graph as it is in the end."""
     steps: list[Rewrite | Refusal] = []
@@ -92,7 +75,7 @@ def _until_still(
             for match, reads in found:
                 if not isinstance(match, Match) or not _intact(match, reads) or (rule.NAME, _name(match)) in given_up:
                     continue
-                step = _apply(work, rule, match, seed + len(steps), heavy=heavy)
+                step = _apply(work, origin, rule, match, seed + len(steps), heavy=heavy)
                 if isinstance(step, Refusal):
                     given_up.add((rule.NAME, _name(match)))
                 steps.append(step)
@@ -118,8 +101,13 @@ def _intact(match: Match, reads: list[tuple[object, object]]) -> bool:
     return all(user in inside for node in inner for user in node.users)
 
 
-def _apply(work: GraphModule, rule: ModuleType, match: Match, seed: int, *, heavy: bool) -> Rewrite | Refusal:
-    """One rewrite, kept if its region computes the same before and after; `work` is otherwise as it was."""
+def _apply(
+    work: GraphModule, origin: dict[Node, Node], rule: ModuleType, match: Match, seed: int, *, heavy: bool
+) -> Rewrite | Refusal:
+    """One rewrite, kept if its region computes the same before and after; `work` is otherwise as it was.
+
+    `origin` has for each node of `work` the captured one whose value it has; what replaces a node takes it over.
+    """
     before = tuple(_describe(node) for node in match.nodes)
     present = set(work.graph.nodes)
     with work.graph.inserting_before(match.outputs[0]):
@@ -131,6 +119,8 @@ def _apply(work: GraphModule, rule: ModuleType, match: Match, seed: int, *, heav
         return Refusal(rule.NAME, match.where, f"its proof failed: {error:.1e} relative error in float64")
     for old, new in zip(match.outputs, replacements, strict=True):
         old.replace_all_uses_with(new, propagate_meta=False)
+        if old in origin:
+            origin.setdefault(new, origin[old])
     after = tuple(_describe(node) for node in added if node.op == "call_function")
     _erase(work, match.nodes)
     if heavy:
@@ -148,7 +138,6 @@ def _error(work: GraphModule, match: Match, added: Sequence[Node], replacements:
 
 def _erase(work: GraphModule, nodes: Sequence[Node]) -> None:
     """Remove nodes nobody reads, and the weights that only they read."""
-    weights: list[Node] = []
     for node in sorted(nodes, reverse=True):
         read = list(node.all_input_nodes)
         if not node.users and not node._erased:
@@ -156,8 +145,6 @@ def _erase(work: GraphModule, nodes: Sequence[Node]) -> None:
         for weight in read:
             if weight.op == "get_attr" and not weight.users and not weight._erased:
                 work.graph.erase_node(weight)
-                weights.append(weight)
-    forget(work, weights)
 
 
 def _describe(node: Node) -> str:

@@ -21,30 +21,46 @@ from torch.fx.node import map_arg
 PENDING = "pending_dtype"
 """Key of `node.meta`: the dtype that a folded float64 constant is rounded to when folding is over."""
 
+_STORED = "stored"
+"""Key of `node.meta` of a `get_attr` node while rules work on the graph: the tensor, which they look up very often."""
 
-def copy_of(module: GraphModule) -> GraphModule:
-    """A graph of its own over the same weight tensors."""
-    graph = torch.fx.Graph()
-    output = graph.graph_copy(module.graph, {})
-    last = next(node for node in reversed(module.graph.nodes) if node.op == "output")
+
+class Workpiece(GraphModule):
+    """A graph that rules read and write and that the proofs interpret: nobody calls it, so it needs no Python code."""
+
+    def recompile(self) -> Any:
+        return None
+
+
+def copy_of(module: GraphModule) -> tuple[GraphModule, dict[Node, Node]]:
+    """A graph of its own over the same weight tensors, and for each of its nodes the one that it is a copy of."""
+    graph, copies = torch.fx.Graph(), dict[Node, Node]()
+    output = graph.graph_copy(module.graph, copies)
+    last = module.graph.output_node()
     graph.output(output).meta = dict(last.meta)
     graph._codegen = module.graph._codegen
-    return _graph_module(graph, {target: attribute(module, target) for target in _targets(graph)})
+    values = {target: attribute(module, target) for target in _targets(graph)}
+    for node in graph.find_nodes(op="get_attr"):
+        node.meta[_STORED] = values[str(node.target)]
+    return _filled(Workpiece, graph, values), {copy: node for node, copy in copies.items()}
 
 
 def is_op(node: object, *names: str) -> bool:
     """Whether `node` calls one of these ATen operators; names are those of the packets, as in `conv2d`."""
     return (
-        isinstance(node, Node)
-        and isinstance(node.target, torch._ops.OpOverload)
-        and node.target._schema.name.removeprefix("aten::") in names
+        isinstance(node, Node) and isinstance(node.target, torch._ops.OpOverload) and _packet_name(node.target) in names
     )
+
+
+@functools.cache
+def _packet_name(target: torch._ops.OpOverload) -> str:
+    return target._schema.name.removeprefix("aten::")
 
 
 def operator_name(node: Node) -> str:
     """`conv2d` for a call of aten::conv2d, `getitem` for Python's."""
     if isinstance(node.target, torch._ops.OpOverload):
-        return node.target._schema.name.removeprefix("aten::")
+        return _packet_name(node.target)
     return getattr(node.target, "__name__", str(node.target))
 
 
@@ -93,7 +109,7 @@ def constant(module: GraphModule, node: object) -> Tensor | None:
     """The tensor behind a `get_attr` node, or None for anything else."""
     if not (isinstance(node, Node) and node.op == "get_attr"):
         return None
-    value = attribute(module, str(node.target))
+    value = node.meta[_STORED] if _STORED in node.meta else attribute(module, str(node.target))
     return value if isinstance(value, Tensor) else None
 
 
@@ -164,11 +180,14 @@ def put(module: GraphModule, name: str, value: Tensor, *, like: Node) -> Node:
     free = next(name for name in _numbered(f"{name}__folded") if not _exists(module, name))
     stored = value.detach().double().contiguous()
     trained = isinstance(constant(module, like), nn.Parameter)
-    _attach(module, free, nn.Parameter(stored, requires_grad=False) if trained else stored)
+    weight = nn.Parameter(stored, requires_grad=False) if trained else stored
+    _attach(module, free, weight)
     node = module.graph.get_attr(free)
     rounded = like.meta.get(PENDING, dtype(like))
-    fake = like.meta["val"].new_empty(value.shape, dtype=rounded)
-    node.meta = {"val": fake, PENDING: rounded, "wanted": name}
+    fake = like.meta["val"]
+    if fake.shape != value.shape or fake.dtype != rounded:
+        fake = fake.new_empty(value.shape, dtype=rounded)
+    node.meta = {"val": fake, PENDING: rounded, "wanted": name, _STORED: weight}
     return node
 
 
@@ -193,14 +212,7 @@ def round_off(module: GraphModule, nodes: Iterable[Node]) -> None:
             rounded = value.detach().to(node.meta[PENDING])
             kept = nn.Parameter(rounded, requires_grad=False) if isinstance(value, nn.Parameter) else rounded
             setattr(module.get_submodule(owner), leaf, kept)
-
-
-def forget(module: GraphModule, nodes: Iterable[Node]) -> None:
-    """Take the weights of erased nodes out of the module, if no other node reads them."""
-    read = {str(node.target) for node in module.graph.find_nodes(op="get_attr")}
-    for name in {str(node.target) for node in nodes if node.op == "get_attr"} - read:
-        owner, _, leaf = name.rpartition(".")
-        delattr(module.get_submodule(owner), leaf)
+            node.meta[_STORED] = kept
 
 
 def settle(module: GraphModule) -> GraphModule:
@@ -211,7 +223,9 @@ def settle(module: GraphModule) -> GraphModule:
     values: dict[str, Any] = {}
     for node in attributes:
         name = str(node.target)
-        value = attribute(module, name)
+        value = node.meta.pop(_STORED, None)
+        if value is None:
+            value = attribute(module, name)
         if PENDING in node.meta:
             wanted = node.meta.pop("wanted")
             name = wanted if wanted not in kept else name
@@ -220,7 +234,7 @@ def settle(module: GraphModule) -> GraphModule:
             value = nn.Parameter(rounded, requires_grad=False) if isinstance(value, nn.Parameter) else rounded
         values[name] = value
         node.target = name
-    settled = _graph_module(module.graph, values)
+    settled = _filled(GraphModule, module.graph, values)
     settled.eval()
     return settled
 
@@ -229,9 +243,9 @@ def _targets(graph: torch.fx.Graph) -> set[str]:
     return {str(node.target) for node in graph.nodes if node.op in ("get_attr", "call_module")}
 
 
-def _graph_module(graph: torch.fx.Graph, values: Mapping[str, Any]) -> GraphModule:
+def _filled(kind: type[GraphModule], graph: torch.fx.Graph, values: Mapping[str, Any]) -> GraphModule:
     """The graph over these attributes. Handed over here, not to the constructor, which would copy them twice."""
-    module = GraphModule(nn.Module(), torch.fx.Graph())
+    module = kind(nn.Module(), torch.fx.Graph())
     for name, value in values.items():
         _attach(module, name, value)
     module.graph = graph

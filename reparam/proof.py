@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -21,24 +22,34 @@ _BY_ELEMENT = ("add", "sub", "mul", "div", "relu", "gelu", "sigmoid")
 def run_float64(
     module: GraphModule, inputs: Sequence[Tensor], *, weight: Callable[[Tensor], Tensor] = lambda weight: weight
 ) -> tuple[Tensor, ...]:
-    """All tensor outputs of the graph, every float computed in float64, on what `weight` makes of the weights.
+    """All tensor outputs of the graph, every float computed in float64, on what `weight` makes of the weights."""
+    output = module.graph.output_node()
+    wanted = set(output.all_input_nodes)
+    values = {node: value for node, value in steps_float64(module, inputs, weight=weight) if node in wanted}
+    values |= {read: _weight(module, read, weight) for read in wanted if read not in values}
+    return tuple(leaf for leaf in tree_leaves(map_arg(output.args, values.__getitem__)) if isinstance(leaf, Tensor))
+
+
+def steps_float64(
+    module: GraphModule, inputs: Sequence[Tensor], *, weight: Callable[[Tensor], Tensor] = lambda weight: weight
+) -> Iterator[tuple[Node, Any]]:
+    """Each input and call of the graph with its value in float64, in their order; nothing is held after its last use.
 
     A weight is in float64 only while an operator reads it, so the model is not held a second time.
     """
     placeholders = [node for node in module.graph.nodes if node.op == "placeholder"]
     values: dict[Node, Any] = dict(zip(placeholders, map(_double, inputs), strict=True))
-    (output,) = module.graph.find_nodes(op="output")
+    yield from values.items()
     last_reader = {read: node for node in module.graph.nodes for read in node.all_input_nodes}
-    with torch.no_grad():
-        for node in module.graph.nodes:
-            if node.op == "call_function":
-                read_now = {read: _weight(module, read, weight) for read in node.all_input_nodes if read not in values}
-                values[node] = _computed(module, node, {**values, **read_now})
-                for read in node.all_input_nodes:
-                    if last_reader[read] is node:
-                        values.pop(read, None)
-        values |= {read: _weight(module, read, weight) for read in output.all_input_nodes if read not in values}
-    return tuple(leaf for leaf in tree_leaves(map_arg(output.args, values.__getitem__)) if isinstance(leaf, Tensor))
+    for node in module.graph.nodes:
+        if node.op != "call_function":
+            continue
+        read_now = {read: _weight(module, read, weight) for read in node.all_input_nodes if read not in values}
+        values[node] = computed(module, node, {**values, **read_now})
+        yield node, values[node]
+        for read in (node, *node.all_input_nodes):
+            if last_reader.get(read, node) is node:
+                values.pop(read, None)
 
 
 def _weight(module: GraphModule, node: Node, weight: Callable[[Tensor], Tensor]) -> Any:
@@ -49,20 +60,20 @@ def _weight(module: GraphModule, node: Node, weight: Callable[[Tensor], Tensor])
 def run_region(module: GraphModule, values: dict[Node, Any], outputs: Sequence[Node]) -> tuple[Tensor, ...]:
     """`outputs` computed in float64 from `values`, which holds every node that the region reads from outside."""
     values = dict(values)
-    with torch.no_grad():
-        for node in _region(outputs, values):
-            values[node] = _computed(module, node, values)
+    for node in _region(outputs, values):
+        values[node] = computed(module, node, values)
     return tuple(values[node] for node in outputs)
 
 
-def _computed(module: GraphModule, node: Node, values: dict[Node, Any]) -> Any:
+def computed(module: GraphModule, node: Node, values: Mapping[Node, Any]) -> Any:
     """The node's value, weights read as float64; no operator falls back to a smaller float type."""
     if node.op == "get_attr":
         return _double(attribute(module, str(node.target)))
     assert callable(node.target)
     args = map_arg(node.args, values.__getitem__)
     kwargs = map_arg(node.kwargs, values.__getitem__)
-    return node.target(*map(_wide, args), **{name: _wide(value) for name, value in kwargs.items()})
+    with torch.no_grad():
+        return node.target(*map(_wide, args), **{name: _wide(value) for name, value in kwargs.items()})
 
 
 def _wide(argument: Any) -> Any:
@@ -134,7 +145,7 @@ def _random(example: Any, generator: torch.Generator, side: int | None = None) -
     if side is not None:
         size[-2:] = [min(length, side) for length in size[-2:]]
     if example.is_floating_point():
-        return torch.randn(size, generator=generator, dtype=torch.float64)
+        return torch.randn(size, generator=generator).double()  # five times faster than drawn in float64
     return torch.zeros(size, dtype=example.dtype)
 
 
@@ -147,12 +158,16 @@ def relative_error(before: Sequence[Tensor], after: Sequence[Tensor]) -> float:
     """Largest deviation over the largest value, over all pairs; infinite for other shapes or non-finite values."""
     worst = 0.0
     for old, new in zip(before, after, strict=True):
-        if old.shape != new.shape or not (torch.isfinite(old).all() and torch.isfinite(new).all()):
-            return float("inf")
+        if old.shape != new.shape:
+            return math.inf
         if old.numel():
-            scale = float(old.abs().max())
-            worst = max(worst, float((old - new).abs().max()) / (scale or 1.0))
+            scale, deviation = _largest(old), _largest(old - new)  # neither is finite if a value is not
+            worst = max(worst, deviation / (scale or 1.0) if math.isfinite(scale + deviation) else math.inf)
     return worst
+
+
+def _largest(value: Tensor) -> float:
+    return float(value.abs().max())
 
 
 def _double(value: Any) -> Any:

@@ -49,8 +49,9 @@ class Rewrite:
 class Folded:
     """The folded graph, and the account of how it came about.
 
-    `error` is the largest relative deviation of the whole model's outputs in float64, before weights are rounded; after
-    it in a heavy model (`driver.HEAVY_BYTES`).
+    `error` is the largest relative deviation in float64, before weights are rounded, of any value that the folded model
+    has in common with the captured one, its outputs among them (`lockstep.py`). In a heavy model (`driver.HEAVY_BYTES`)
+    weights are rounded by then.
     """
 
     module: GraphModule

@@ -2,10 +2,10 @@
 
 import gc
 
-from exported import exported
+from exported import exported, exported_report
 from tiny import tiny
 
-__all__ = ["exported", "tiny"]
+__all__ = ["exported", "exported_report", "tiny"]
 
 
 def pytest_collection_finish() -> None:

@@ -5,9 +5,12 @@ A tiny SWAG variant is a real one in all but its width, depth and picture: what 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 
+import pytest
+from _pytest.mark import ParameterSet
 from fuseport.models import FAMILIES, swag, variants
 from fuseport.models.variant import Variant
 from golden_weights import load_golden_
@@ -32,6 +35,14 @@ def _tiny(method: str) -> Variant:
 
 TINY_SWAG = {variant.name: variant for variant in map(_tiny, ("none", *swag.BY_NAME))}
 CONTRACT = {**FULL_SIZE, **TINY_SWAG}
+
+DAILY = {"shvit_s1", "swiftformer_xs", *TINY_SWAG}
+"""Variants that heavy tests always run; the others, which differ in width and depth alone, are marked slow there."""
+
+
+def daily_first(names: Iterable[str]) -> list[ParameterSet]:
+    """Parameters of a heavy test: each name, slow unless it is a daily one."""
+    return [pytest.param(name, marks=() if name in DAILY else pytest.mark.slow) for name in names]
 
 
 def built(variant: Variant, **options: object) -> nn.Module:

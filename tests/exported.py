@@ -14,6 +14,7 @@ import torch
 from fuseport import models
 from fuseport.export.job import Checks, Job, Source
 from fuseport.export.pipeline import export
+from fuseport.export.report import ExportReport
 from fuseport.export.request import Request
 from fuseport.models import loaded
 from numpy.typing import NDArray
@@ -27,8 +28,8 @@ Fault = Callable[[nn.Module], None]
 JOB = Job(Source("shvit_tiny", num_classes=10), ("onnx", "coreml"), Request(), Checks(samples=2))
 
 
-def export_to(folder: Path, fault: Fault | None = None, **changed: object) -> Path:
-    """Files and report of the tiny variant with 10 classes in `folder`, of a spoilt one with `fault`; the folder."""
+def export_to(folder: Path, fault: Fault | None = None, **changed: object) -> ExportReport:
+    """Files and report of the tiny variant with 10 classes in `folder`, of a spoilt one with `fault`; the report."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(models, "FAMILIES", (*models.FAMILIES, family()))
         if fault is not None:
@@ -36,8 +37,7 @@ def export_to(folder: Path, fault: Fault | None = None, **changed: object) -> Pa
             patch.setattr(
                 "fuseport.export.subject.load", lambda *words, **options: spoilt(right(*words, **options), fault)
             )
-        export(replace(JOB, output_dir=folder, **changed))  # pyright: ignore
-    return folder
+        return export(replace(JOB, output_dir=folder, **changed))  # pyright: ignore
 
 
 def spoilt(made: loaded.Loaded, fault: Fault) -> loaded.Loaded:
@@ -47,9 +47,15 @@ def spoilt(made: loaded.Loaded, fault: Fault) -> loaded.Loaded:
 
 
 @pytest.fixture(scope="session")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with shvit_tiny.onnx, .mlpackage and .report.json, to be read only."""
+def exported_report(tmp_path_factory: pytest.TempPathFactory) -> ExportReport:
+    """Report of an export of the small variant in both formats; its folder is to be read only."""
     return export_to(tmp_path_factory.mktemp("exported"))
+
+
+@pytest.fixture(scope="session")
+def exported(exported_report: ExportReport) -> Path:
+    """A folder with shvit_tiny.onnx, .mlpackage and .report.json, to be read only."""
+    return exported_report.folder
 
 
 def first_conv(module: nn.Module) -> nn.Conv2d:

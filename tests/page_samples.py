@@ -23,6 +23,28 @@ def export_report() -> dict[str, Any]:
     return json.loads(EXPORT.read_text(encoding="utf-8"))
 
 
+def check_report() -> dict[str, Any]:
+    """A check of the same file that failed, and that is not as its baseline has it."""
+    made = export_report()
+    result = made["results"][0]
+    found = {
+        "artifact": result["artifact"],
+        "against": "shvit_tiny, weights: random",
+        "checks": result["checks"],
+        "notes": ["the file has changed since its report"],
+        "findings": [{"stage": "layer", "what": "the error begins in stem.0"}],
+    }
+    drifts = [{"artifact": "a.onnx", "changes": [{"what": "sha256", "old": "1a…", "new": "2b…"}]}]
+    return {
+        "schema": "fuseport.check/1",
+        "outcome": "failed",
+        "reason": "not as accepted",
+        "results": [found],
+        "watched": {"baseline": "b.json", "drifts": drifts, "accepted": False},
+        **{key: made[key] for key in ("fuseport", "stages", "versions")},
+    }
+
+
 def xcode_views() -> dict[str, dict[str, Any]]:
     """One report, several, the difference of two, and a gate's verdicts, by name."""
     reports = [read_report(document) for document in find_documents(SAMPLES / "xcode", holds_report)]
@@ -40,7 +62,7 @@ def xcode_views() -> dict[str, dict[str, Any]]:
 
 
 def all_reports() -> dict[str, dict[str, Any]]:
-    return {"export": export_report(), **xcode_views()}
+    return {"export": export_report(), "check": check_report(), **xcode_views()}
 
 
 def poisoned(value: Any, key: str = "") -> Any:

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
+from contract import FULL_SIZE, daily_first
 from fuseport import models
-from fuseport.models import shvit, swiftformer
 from fuseport.reparam import capture, count
 from fuseport.reparam.layer_cost import LayerCost, layers
 from torch import nn
@@ -55,7 +55,7 @@ def test_a_weight_that_is_read_twice_is_counted_once_and_its_macs_twice():
     assert [layer.module for layer in found] == ["shared", "shared", "", ""]
 
 
-@pytest.mark.parametrize("name", [variant.name for variant in (*shvit.VARIANTS, *swiftformer.VARIANTS)])
+@pytest.mark.parametrize("name", daily_first(FULL_SIZE))
 def test_the_sums_are_the_table_s_figures_without_any_weights(name: str):
     variant, side = models.find(name), models.find(name).preprocessing.size
     with torch.device("meta"):

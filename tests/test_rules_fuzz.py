@@ -137,8 +137,8 @@ def test_any_graph_through_the_rules_in_any_order(plan: list[tuple[int, int, int
     assert result.after.nodes <= result.before.nodes + 2 * result.before.operators.get("group_norm", 0)
 
 
-def _off_by_a_millionth(rule: ModuleType) -> ModuleType:
-    """The rule with a fault seeded: its first output is 1.000001 times what it should be."""
+def off_by(rule: ModuleType, share: float) -> ModuleType:
+    """The rule with a fault seeded: its first output is larger by this share of itself than it should be."""
 
     def find(module: GraphModule) -> Iterator[object]:
         return rule.find(module)
@@ -146,7 +146,7 @@ def _off_by_a_millionth(rule: ModuleType) -> ModuleType:
     def rewrite(module: GraphModule, match: Match) -> tuple[Node, ...]:
         first, *others = rule.rewrite(module, match)
         with module.graph.inserting_after(first):
-            wrong = call(module, torch.ops.aten.mul.Tensor, (first, 1.000001), like=match.outputs[0])
+            wrong = call(module, torch.ops.aten.mul.Tensor, (first, 1 + share), like=match.outputs[0])
         return (wrong, *others)
 
     spoiled = ModuleType(rule.NAME)
@@ -182,7 +182,7 @@ def test_the_proof_catches_a_fault_in_any_rule(rule: ModuleType) -> None:
     x = torch.randn(2, WIDTH, SIDE, SIDE)
     captured = capture(ready(AllPlaces()), (x,))
     sound = fold(captured, (rule,))
-    result = fold(captured, (_off_by_a_millionth(rule),))
+    result = fold(captured, (off_by(rule, 1e-6),))
     assert sound.rewrites
     assert not result.rewrites
     assert len([refusal for refusal in result.refusals if "its proof failed" in refusal.reason]) >= 1

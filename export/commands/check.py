@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..baseline import NAME, Accepted
+from .github_summary import append_summary, github_summary
 from .model_options import FILE, model_options, require_positive, source_of
+from .report_option import REPORT, write_reports
 
 if TYPE_CHECKING:
-    from ..recheck import Asked, CheckReport
+    from ..recheck import CheckReport
+    from ..targets import Asked
+
 
 RANGES = ("normalised", "0..1", "0..255")
 
 
 @click.command("check")
-@click.argument("artifacts", nargs=-1, required=True, type=FILE, metavar="ARTIFACT...")
+@click.argument("artifacts", nargs=-1, type=FILE, metavar="[ARTIFACT...]")
 @click.option(
     "--against",
     metavar="VARIANT|CHECKPOINT|REPORT",
@@ -40,6 +47,11 @@ RANGES = ("normalised", "0..1", "0..255")
 )
 @click.option("--atol", type=float, metavar="X", help="Absolute tolerance in place of the measured bound.")
 @click.option("--rtol", type=float, metavar="X", help="Relative tolerance in place of the measured bound.")
+@click.option("--baseline", type=FILE, metavar="FILE", help="Fail too if a file is not as FILE accepts it.")
+@click.option("--update-baseline", is_flag=True, help=f"Accept the files as they are ({NAME}, or --baseline).")
+@click.option("--reason", metavar="TEXT", help="Why --atol and --rtol are right; with --update-baseline.")
+@REPORT
+@click.option("--summary", is_flag=True, help="Add the report to the summary of the job on GitHub Actions.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 @click.option("--quiet", is_flag=True, help="Print errors only.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
@@ -51,28 +63,65 @@ def command(**options: Any) -> None:
     \b
     fuseport check shvit_s4.onnx shvit_s4.mlpackage
     fuseport check theirs.mlpackage --against shvit_s4 --checkpoint shvit_s4.pth --output-map var_812=logits
+    fuseport check build/*.onnx --update-baseline
+    fuseport check --baseline fuseport.baseline.json --report junit=parity.xml --summary
     """
     from .. import terminal
+    from ..report import as_json
+
+    summary = github_summary() if options["summary"] else None
+    show = not options["quiet"] and not options["as_json"]
+    with terminal.progress(show=show) as announce:
+        report = _checked(options, announce)
+    _print(report, options)
+    record = json.loads(as_json(report))
+    write_reports(record, options["targets"], Path(), "check")
+    if summary is not None:
+        append_summary(record, summary)
+    sys.exit(0 if report.outcome == "passed" else 1)
+
+
+def _checked(options: dict[str, Any], announce: Callable[[str], None]) -> CheckReport:
+    """The check, with or without a baseline; what cannot be used is wrong usage."""
     from ..artifact import NotConverted
     from ..recheck import recheck
+    from ..watch import watch
 
-    show = not options["quiet"] and not options["as_json"]
+    baseline, accepted = _baseline(options)
     asked = _asked(options)
-    with terminal.progress(show=show) as announce:
-        try:
-            report = recheck(asked, announce=announce)
-        except NotConverted:
-            raise
-        except ValueError as error:
-            raise click.UsageError(str(error)) from error
-    _print(report, options)
-    sys.exit(0 if report.outcome == "passed" else 1)
+    try:
+        if baseline is None:
+            return recheck(asked, announce=announce)
+        update = options["update_baseline"]
+        return watch(asked, baseline, update=update, tolerance=accepted, announce=announce)
+    except NotConverted:
+        raise
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _baseline(options: dict[str, Any]) -> tuple[Path | None, Accepted | None]:
+    """The baseline's path, and the tolerance to accept; click.UsageError for options that do not go together."""
+    path = options["baseline"] or (Path(NAME) if options["update_baseline"] else None)
+    reason = (options["reason"] or "").strip()
+    own = options["atol"] is not None or options["rtol"] is not None
+    if reason and not (own and options["update_baseline"]):
+        raise click.UsageError("--reason says why --atol or --rtol is right; give it with one, and --update-baseline")
+    if not options["artifacts"] and path is None:
+        raise click.UsageError("nothing to check: name .onnx or .mlpackage files, or --baseline FILE that names them")
+    if path is None or not own:
+        return path, None
+    if not options["update_baseline"]:
+        raise click.UsageError("a baseline holds its own tolerances; change them with --update-baseline --reason TEXT")
+    if not reason:
+        raise click.UsageError("to accept --atol or --rtol, say why with --reason TEXT; the baseline keeps it")
+    return path, Accepted(options["atol"] or 0.0, options["rtol"] or 0.0, reason)
 
 
 def _asked(options: dict[str, Any]) -> Asked:
     """The options as values; click.UsageError for those that say nothing."""
     from ..job import Checks
-    from ..recheck import Asked
+    from ..targets import Asked
 
     require_positive(options, "samples")
     if options["images"] and options["inputs"]:

@@ -12,18 +12,20 @@ from pathlib import Path
 from typing import Any
 
 from ...validate.xcode.document import check_size, clean, parse_json
-from . import of_comparison, of_export, of_performance
+from . import of_check, of_comparison, of_export, of_lint, of_performance
 from .blocks import Page
 
 Report = dict[str, Any]
 
 KINDS: dict[str, Callable[[Report], Page]] = {
     of_export.SCHEMA: of_export.page,
+    of_check.SCHEMA: of_check.page,
     of_performance.SCHEMA: of_performance.page,
     of_performance.SEVERAL: of_performance.page_of_several,
     of_comparison.DIFFERENCE: of_comparison.difference,
     of_comparison.MATRIX: of_comparison.matrix,
     of_comparison.GATE: of_comparison.gate,
+    of_lint.SCHEMA: of_lint.page,
 }
 """Schema → what makes the page. A report of your own is one file and one row here."""
 

@@ -1,0 +1,174 @@
+"""What folding leaves of thirty architectures: batch norms, ONNX nodes, Core ML operations, at what time and error.
+
+    OMP_NUM_THREADS=1 python benchmarks/folding.py --json benchmarks/folding.json
+
+Each model has conditioned weights. Capture and folding are timed `--repeats` times, taking turns, and the ratio is that
+of the medians. The error is that of the whole folded model against the captured one in float64. A bar that is missed is
+marked; the names of what is left of a batch norm stand under the table with the mathematics of why.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from fuseport.export import to_coreml, to_onnx
+from fuseport.export.request import Request
+from fuseport.reparam import RULES, Folded, capture, fold
+from rich.progress import track
+from timm_models import THIRTY, conditioned
+from torch import Tensor, nn
+
+ONNX_BARS = {
+    "shvit_s4": 330,
+    "swiftformer_l1": 240,
+    "fastvit_t8": 92,
+    "repvit_m0_9": 190,
+    "efficientformerv2_s0": 215,
+    "mobilenetv4_conv_small": 89,
+}
+COREML_BARS = {"shvit_s4": 320, "swiftformer_l1": 220}
+TIME_BAR = 0.5
+"""Folding over capture."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model. `left` has (place, reason) of each batch norm, or shift of one, that is no part of a layer."""
+
+    model: str
+    norms_before: int
+    norms_after: int
+    left: tuple[tuple[str, str], ...]
+    operators_before: int
+    operators_after: int
+    onnx_nodes: int | None
+    coreml_operations: int | None
+    rewrites: int
+    worst_rewrite: float
+    whole: float
+    capture_s: float
+    fold_s: float
+
+    @property
+    def ratio(self) -> float:
+        return self.fold_s / self.capture_s
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("models", nargs="*", default=THIRTY)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--no-convert", action="store_true", help="fold only")
+    parser.add_argument("--json", type=Path, help="write the figures here, and a table beside it as .md")
+    options = parser.parse_args()
+    rows = [measure(name, options.repeats, convert=not options.no_convert) for name in track(options.models)]
+    print(table(rows))
+    if options.json:
+        figures = {"rows": [asdict(row) for row in rows], "conditions": _conditions(options.repeats)}
+        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+        options.json.with_suffix(".md").write_text(table(rows) + "\n")
+
+
+def measure(name: str, repeats: int, *, convert: bool) -> Row:
+    module, picture = conditioned(name)
+    result, taken = _timed(module, picture, repeats)
+    onnx_nodes, coreml_operations = _converted(result.module, picture) if convert else (None, None)
+    return Row(
+        model=name,
+        norms_before=result.before.batch_norms,
+        norms_after=result.after.batch_norms,
+        left=tuple((step.where, step.reason) for step in result.refusals),
+        operators_before=result.before.nodes,
+        operators_after=result.after.nodes,
+        onnx_nodes=onnx_nodes,
+        coreml_operations=coreml_operations,
+        rewrites=len(result.rewrites),
+        worst_rewrite=max((step.error for step in result.rewrites), default=0.0),
+        whole=result.error,
+        capture_s=statistics.median(first for first, _ in taken),
+        fold_s=statistics.median(second for _, second in taken),
+    )
+
+
+def _timed(module: nn.Module, picture: Tensor, repeats: int) -> tuple[Folded, list[tuple[float, float]]]:
+    """The folded model, and (seconds of capture, of folding) of each round."""
+    taken = []
+    for _ in range(repeats):
+        begin = time.process_time()
+        captured = capture(module, (picture,))
+        between = time.process_time()
+        result = fold(captured, RULES)
+        taken.append((between - begin, time.process_time() - between))
+    return result, taken
+
+
+def _converted(folded: nn.Module, picture: Tensor) -> tuple[int, int]:
+    """Nodes of the ONNX file and operations, constants aside, of the Core ML package."""
+    program = torch.export.export(folded, (picture,), strict=False)
+    with tempfile.TemporaryDirectory() as folder:
+        counts = []
+        for form in (to_onnx, to_coreml):
+            target = Path(folder) / f"folded{form.SUFFIX}"
+            made = form.convert(
+                program, target, Request(), {}, input_names=("x",), output_names=("y",), export_id="folding"
+            )
+            counts.append(sum(made.operations.values()))
+    return counts[0], counts[1]
+
+
+def table(rows: Sequence[Row]) -> str:
+    lines = [
+        "| model | batch norms | shifts left | operators | ONNX nodes | Core ML operations | rewrites | worst of one "
+        "| of the whole | fold ÷ capture, s |",
+        "|---|" + "---|" * 9,
+    ]
+    lines += [f"| {' | '.join(_cells(row))} |" for row in rows]
+    left = [f"- {row.model}, `{where}`: {reason}" for row in rows for where, reason in row.left]
+    return "\n".join([*lines, *(["", "What is left, and why:", "", *left] if left else [])])
+
+
+def _cells(row: Row) -> list[str]:
+    time_ratio = f"{row.fold_s:.2f} / {row.capture_s:.2f} = {_held(round(row.ratio, 2), TIME_BAR)}"
+    return [
+        row.model,
+        f"{row.norms_before} → {_held(row.norms_after, 0)}",
+        str(len(row.left)),
+        f"{row.operators_before} → {row.operators_after}",
+        _held(row.onnx_nodes, ONNX_BARS.get(row.model)),
+        _held(row.coreml_operations, COREML_BARS.get(row.model)),
+        str(row.rewrites),
+        f"{row.worst_rewrite:.0e}",
+        f"{row.whole:.0e}",
+        time_ratio,
+    ]
+
+
+def _held(figure: float | None, bar: float | None) -> str:
+    if figure is None:
+        return "–"
+    return f"{figure} (bar {bar}{'' if figure <= bar else ', missed'})" if bar else str(figure)
+
+
+def _conditions(repeats: int) -> dict[str, object]:
+    packages = ("torch", "onnx", "onnxscript", "onnxsim", "coremltools", "timm")
+    return {
+        "repeats": repeats,
+        "threads": torch.get_num_threads(),
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in packages},
+    }
+
+
+if __name__ == "__main__":
+    main()
