@@ -35,8 +35,8 @@ def fold(captured: GraphModule, rules: Sequence[ModuleType], *, seed: int = 0) -
     """`captured` (from `capture`, left as it is) with every rule applied wherever it is exact.
 
     Each rule has `NAME`, `find(module)` and `rewrite(module, match)`. A rewrite whose proof fails is taken back and
-    becomes a refusal. Raises FoldError if the whole model deviates in the end. Until then folded weights are in float64,
-    but for those of a heavy model.
+    becomes a refusal. Raises FoldError if the whole model deviates in the end. Until then folded weights are in
+    float64, but for those of a heavy model.
     """
     heavy = sum(value.nbytes for value in captured.parameters()) >= HEAVY_BYTES
     work, origin = copy_of(captured)
