@@ -31,9 +31,14 @@ def modules_of_onnx(nodes: Iterable[Any]) -> dict[str, str]:
 
 def modules_in(path: Path) -> dict[str, str]:
     """The same for an ONNX file; its weights are not read."""
+    return modules_of_onnx(nodes_in(path))
+
+
+def nodes_in(path: Path) -> tuple[Any, ...]:
+    """The nodes of an ONNX file's graph, in its order; its weights are not read."""
     import onnx
 
-    return modules_of_onnx(onnx.load(path, load_external_data=False).graph.node)
+    return tuple(onnx.load(path, load_external_data=False).graph.node)
 
 
 def modules_beside(path: Path, export_id: str | None) -> dict[str, str]:

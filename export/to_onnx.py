@@ -41,6 +41,7 @@ from .atomic import staging
 from .onnx_weights import put_weights, transpose_when_saved, weight_bytes, weights_apart
 from .quiet import quiet
 from .request import ImageInput, Request
+from .session import open_session
 
 if TYPE_CHECKING:
     import numpy as np
@@ -128,14 +129,7 @@ def runner(artifact: Artifact, *, threads: int = 1) -> Callable[[Mapping[str, np
 
     `threads` compute one operator together; deterministic kernels are asked for.
     """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.use_deterministic_compute = True
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(artifact.path, options, providers=["CPUExecutionProvider"])
+    session = open_session(artifact.path, threads=threads, deterministic=True)
     names = [output.name for output in session.get_outputs()]
     return lambda feeds: dict(zip(names, session.run(names, dict(feeds)), strict=True))  # pyright: ignore
 

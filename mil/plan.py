@@ -58,6 +58,13 @@ class Planner:
         by_name.update({n: constants.value(n) for n in block.outputs if n in constants})
         return BlockPlan(block.inputs, tuple(steps), block.outputs, by_name)
 
+    def constants(self, block: Block) -> Constants:
+        """The constants of `block` alone, compressed ones among them; none is decoded yet."""
+        found = Constants()
+        for operation in block.operations:
+            self._is_constant(operation, found)
+        return found
+
     def _is_constant(self, operation: Operation, constants: Constants) -> bool:
         """Note the results of `const` and `constexpr_*` operations in `constants`; false for any other."""
         if operation.type == "const":

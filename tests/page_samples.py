@@ -13,6 +13,7 @@ from fuseport.validate.xcode.compare import difference
 from fuseport.validate.xcode.gate import gate
 from fuseport.validate.xcode.rules import parse_rule
 from fuseport.validate.xcode.view import view
+from profile_samples import profile_form
 
 SAMPLES = Path(__file__).parent / "samples"
 EXPORT = SAMPLES / "export" / "shvit_tiny.report.json"
@@ -62,7 +63,7 @@ def xcode_views() -> dict[str, dict[str, Any]]:
 
 
 def all_reports() -> dict[str, dict[str, Any]]:
-    return {"export": export_report(), "check": check_report(), **xcode_views()}
+    return {"export": export_report(), "check": check_report(), "profile": profile_form(), **xcode_views()}
 
 
 def poisoned(value: Any, key: str = "") -> Any:

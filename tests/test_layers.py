@@ -22,17 +22,18 @@ MAY_IMPORT = {
 """Which folders of ours a folder may import, beside itself."""
 
 LIBRARY_HOMES = {
-    "coremltools": ("export/to_coreml.py", "mil/"),
+    "coremltools": ("export/to_coreml.py", "export/backends/core_ml.py", "mil/"),
     "onnx": (
         "export/to_onnx.py",
         "export/opened.py",
         "export/points.py",
         "export/modules.py",
         "export/onnx_cost.py",
+        "export/diff/of_onnx.py",
         "mil/",
     ),
     "onnx_ir": ("export/to_onnx.py", "mil/"),
-    "onnxruntime": ("export/to_onnx.py", "export/points.py", "mil/"),
+    "onnxruntime": ("export/session.py", "export/points.py", "mil/"),
     "onnxscript": ("export/to_onnx.py",),
     "onnxsim": ("export/to_onnx.py",),
     "timm": ("models/", "export/labels.py"),

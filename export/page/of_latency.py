@@ -11,6 +11,18 @@ UNSTEADY = 0.25
 """As `validate.latency` has it: half of the samples spread over more than this part of the median."""
 
 
+FIGURES = {
+    "median": "median_ms",
+    "at least": "low_ms",
+    "at most": "high_ms",
+    "p90": "p90_ms",
+    "p95": "p95_ms",
+    "p99": "p99_ms",
+    "min": "min_ms",
+}
+"""Column → field; the bounds are those of the median's interval. The earliest reports have fewer."""
+
+
 def latency(report: dict[str, Any]) -> Section:
     """Distributions of the interleaved runs, their figures, and their course in time."""
     taken = report["latencies"]
@@ -42,10 +54,10 @@ def _table(taken: dict[str, dict[str, Any]]) -> Table:
     rows = tuple(
         (
             Cell(name),
-            *(milliseconds(one[key]) for key in ("median_ms", "p90_ms", "min_ms")),
+            *(milliseconds(one.get(key)) for key in FIGURES.values()),
             percent(one["spread"]),
             *(count(one[key]) for key in ("samples", "warmup", "threads")),
         )
         for name, one in taken.items()
     )
-    return Table(("runner",), ("median", "p90", "min", "spread", "samples", "warm-up", "threads"), rows)
+    return Table(("runner",), (*FIGURES, "spread", "samples", "warm-up", "threads"), rows)

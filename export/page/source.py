@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...validate.xcode.document import check_size, clean, parse_json
-from . import of_check, of_comparison, of_export, of_lint, of_performance
+from . import of_check, of_comparison, of_export, of_lint, of_performance, of_profile
 from .blocks import Page
 
 Report = dict[str, Any]
@@ -20,6 +20,7 @@ Report = dict[str, Any]
 KINDS: dict[str, Callable[[Report], Page]] = {
     of_export.SCHEMA: of_export.page,
     of_check.SCHEMA: of_check.page,
+    of_profile.SCHEMA: of_profile.page,
     of_performance.SCHEMA: of_performance.page,
     of_performance.SEVERAL: of_performance.page_of_several,
     of_comparison.DIFFERENCE: of_comparison.difference,

@@ -1,0 +1,125 @@
+"""The contents of an ONNX file: functions written out, shapes inferred, weights read where they lie when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..artifact import Artifact, NotRun, in_one_line
+from ..given import NotGiven
+from ..modules import modules_of_onnx
+from ..onnx_cost import onnx_layers
+from ..opened import ArtifactError
+from .contents import Contents, Node, Value, told
+from .kinds import of_onnx
+
+SKIPPED = ("Constant",)
+
+
+def read_onnx(artifact: Artifact) -> Contents:
+    """The file behind an opened artifact. Raises ArtifactError for a graph that cannot be read."""
+    import onnx
+    import onnx.inliner
+
+    try:
+        model: Any = onnx.load(str(artifact.path), load_external_data=False)
+        model = onnx.inliner.inline_local_functions(model)
+        graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    except Exception as error:  # protobuf's and onnx's errors have no common base of their own
+        raise ArtifactError(f"{artifact.path}: cannot be read as an ONNX model: {in_one_line(error)}") from error
+    constants = {value.name: value for value in _constants(graph, artifact.path)}
+    types = {value.name: value.type.tensor_type for value in (*graph.input, *graph.value_info, *graph.output)}
+    modules = modules_of_onnx(graph.node)
+    return Contents(
+        artifact,
+        {entry.key: entry.value for entry in model.metadata_props},
+        tuple(_node(node, constants, types, modules) for node in graph.node if node.op_type not in SKIPPED),
+        constants,
+        {},
+        _cost(artifact.path),
+    )
+
+
+def _constants(graph: Any, path: Path) -> Iterator[Value]:
+    """Initializers and constant nodes; a Constant of another attribute than `value` is read through onnx as well."""
+    from onnx import helper
+
+    for tensor in graph.initializer:
+        yield _value(tensor, tensor.name, path)
+    for node in graph.node:
+        if node.op_type == "Constant" and node.attribute:
+            found = helper.get_attribute_value(node.attribute[0])
+            if hasattr(found, "data_type"):
+                yield _value(found, node.output[0], path)
+            elif not isinstance(found, bytes) and not (
+                isinstance(found, list) and found and isinstance(found[0], bytes)
+            ):
+                array = np.asarray(found, None if np.asarray(found).dtype.kind != "f" else np.float32)
+                yield Value(node.output[0], array.shape, array.dtype.name, array.nbytes, partial(np.asarray, array))
+
+
+def _value(tensor: Any, name: str, path: Path) -> Value:
+    from onnx import helper
+
+    dtype = helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    shape = tuple(tensor.dims)
+    return Value(name, shape, dtype.name, int(np.prod(shape)) * dtype.itemsize, partial(_numbers, tensor, path))
+
+
+def _numbers(tensor: Any, path: Path) -> NDArray:
+    from onnx import numpy_helper
+
+    found = numpy_helper.to_array(tensor, base_dir=str(path.parent))
+    return found.astype(np.float32) if found.dtype.kind not in "iub" else found
+
+
+def _node(node: Any, constants: Mapping[str, Value], types: Mapping[str, Any], modules: Mapping[str, str]) -> Node:
+    from onnx import helper
+
+    made = types.get(node.output[0])
+    slots = [(f"input {at}", name) for at, name in enumerate(node.input) if name]
+    settings = {entry.name: _setting(helper.get_attribute_value(entry)) for entry in node.attribute}
+    settings |= {
+        slot: told(constants[name].read())
+        for slot, name in slots
+        if name in constants and not constants[name].is_weight
+    }
+    return Node(
+        name=node.name or node.output[0],
+        operator=node.op_type,
+        kind=of_onnx(node.op_type),
+        module=modules.get(node.output[0], ""),
+        inputs=tuple(slots),
+        outputs=tuple(node.output),
+        settings=tuple(sorted(settings.items())),
+        dtype=helper.tensor_dtype_to_np_dtype(made.elem_type).name
+        if made is not None and made.elem_type
+        else "unknown",
+        shape=_shape(made),
+    )
+
+
+def _shape(made: Any) -> tuple[int | None, ...] | None:
+    if made is None or not made.HasField("shape"):
+        return None
+    return tuple(size.dim_value if size.HasField("dim_value") else None for size in made.shape.dim)
+
+
+def _setting(value: object) -> str:
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    if isinstance(value, list | tuple | int | float):
+        return told(value)
+    return str(value)[:200]
+
+
+def _cost(path: Path) -> Any:
+    try:
+        return tuple(onnx_layers(path)[0])
+    except NotGiven as error:
+        return NotRun(str(error))
