@@ -7,6 +7,7 @@ rightly if the first layer that jumps is the one whose operator was changed (or,
 in PyTorch, the next one that has). The faults themselves are those of the tests.
 """
 
+# pyright: reportMissingImports=false
 from __future__ import annotations
 
 import sys
@@ -80,7 +81,9 @@ def _attributed(good: Artifact, model: Subject, prepared: Prepared, rounds: Any,
             continue
         kind, places = broken
         try:
-            layers = compare_layers(bad, prepared.program, feed, (network_input(model)[:1],), rounds=rounds).layers
+            layers = compare_layers(
+                bad, prepared.program, feed, [x[:1] for x in network_input(model)], rounds=rounds
+            ).layers
         except (mil.MilError, RuntimeError):
             continue  # refused: no check would pass it, and the message names the operator
         except Exception as error:  # onnxruntime's exceptions have no base of their own

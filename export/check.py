@@ -44,20 +44,20 @@ class Yardstick:
 
 def yardstick(subject: Subject, folded: Folded, precisions: set[str]) -> Yardstick:
     """Run the model in the ways that the files' precisions call for."""
-    batch, size, module = network_input(subject), subject.batch, folded.module
+    inputs, size, module = network_input(subject), subject.batch, folded.module
 
     def named(found: list[NDArray]) -> Values:
         return dict(zip(subject.output_names, found, strict=True))
 
     costs: dict[tuple[str, Rounds], Values] = {}
     if "float16" in precisions:
-        costs["float16", "all values"] = named(answers_of_rounded_values(module, batch, size))
-        costs["float16", "weights"] = named(answers_of_rounded_weights(module, batch, size))
+        costs["float16", "all values"] = named(answers_of_rounded_values(module, inputs, size))
+        costs["float16", "weights"] = named(answers_of_rounded_weights(module, inputs, size))
     near: dict[tuple[str, Rounds], list[Values]] = {}
     if decisions(module):
         everywhere: list[tuple[str, Rounds]] = [(precision, "all values") for precision in sorted(precisions)]
         for key in {**dict.fromkeys(everywhere), **dict.fromkeys(costs)}:
-            found = neighbours(module, batch, key[0], size, weights_only=key[1] == "weights")
+            found = neighbours(module, inputs, key[0], size, weights_only=key[1] == "weights")
             near[key] = [named(one) for one in found]
     return Yardstick(truth(subject), subject.reference, costs, near)
 
@@ -123,9 +123,18 @@ def tolerance(options: Checks) -> Tolerance | None:
 
 
 def laid_out(artifact: Artifact, feed: Values) -> Values:
-    """Pictures are kept (N, H, W, 3); an artifact that takes (N, 3, H, W) gets them so."""
+    """The inputs as an artifact takes them: pictures, kept (N, H, W, 3), turned where it wants (N, 3, H, W), and whole
+    numbers in its own type."""
     turned = {given.name for given in artifact.inputs if given.kind == "image" and given.shape[1] == 3}
-    return {name: np.ascontiguousarray(x.transpose(0, 3, 1, 2)) if name in turned else x for name, x in feed.items()}
+    types = {given.name: given.dtype for given in artifact.inputs}
+    return {
+        name: np.ascontiguousarray(x.transpose(0, 3, 1, 2)) if name in turned else _typed(x, types.get(name))
+        for name, x in feed.items()
+    }
+
+
+def _typed(values: NDArray, dtype: str | None) -> NDArray:
+    return values if values.dtype.kind == "f" or dtype is None else values.astype(dtype, copy=False)
 
 
 def _fixed_batch(artifact: Artifact) -> int | None:

@@ -103,7 +103,7 @@ def _model_cost(given: Given) -> CostReport:
     from .loading import inputs_of, skeleton
 
     module, inputs = skeleton(given.model), inputs_of(given.model)
-    device = next(module.parameters()).device
+    device = next((value.device for value in module.parameters()), torch.device("cpu"))
     example = [torch.zeros(1, *spec.shape[1:], dtype=getattr(torch, spec.dtype), device=device) for spec in inputs]  # type: ignore[arg-type]
     counted = layers(capture(module, example))
     shapes: dict[str, tuple[int | str, ...]] = {spec.name: (1, *spec.shape[1:]) for spec in inputs}

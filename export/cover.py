@@ -6,7 +6,7 @@ from ..validate.vacuity import Coverage, coverage
 from .artifact import NotRun
 from .check import Check
 from .sensitivity import sensitivity
-from .subject import Subject, model_input
+from .subject import Subject, arguments, model_input
 
 
 def cover(subject: Subject, checks: tuple[Check, ...]) -> Coverage | NotRun:
@@ -17,7 +17,8 @@ def cover(subject: Subject, checks: tuple[Check, ...]) -> Coverage | NotRun:
     bounds = [bound for check in checks for bound in _bounds(check)]
     if not bounds:
         return NotRun("no measured bound was applied, so nothing can be said of what the check would have seen")
-    found = sensitivity(subject.loaded.module, model_input(subject)[:1], bound=min(bounds))
+    inputs = arguments(subject.loaded, [values[: subject.batch] for values in model_input(subject)])
+    found = sensitivity(subject.loaded.module, *inputs, bound=min(bounds))
     return coverage(found.trainable, min(bounds), statistics=found.statistics, confirmed=found.confirmed)
 
 

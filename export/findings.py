@@ -11,7 +11,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.export import ExportedProgram
 
 from ..validate.diagnosis import diagnose
@@ -20,7 +19,7 @@ from .artifact import Artifact, NotRun
 from .check import Check, Yardstick
 from .engines import Rounds
 from .locate import locate
-from .subject import Subject, Values, answers, model_input
+from .subject import Subject, Values, answered, model_input
 
 SAMPLES = 2
 """So many samples are run for each mistake in the preparation that is tried."""
@@ -57,25 +56,22 @@ def layer(
 
 
 def _preprocessing(made: Values, subject: Subject, ours: Yardstick) -> str | None:
+    if subject.preprocessing is None:
+        return None
     mean, std = subject.preprocessing.mean, subject.preprocessing.std
-    batch = model_input(subject)[:SAMPLES]
+    batch = model_input(subject)[0][:SAMPLES]
     if batch.ndim != 4 or batch.shape[1] != len(mean):
         return None
     shape = (1, -1, 1, 1)
     pixels = batch.numpy().astype(np.float64) * np.reshape(std, shape) + np.reshape(mean, shape)
     return explain_preparation(
-        lambda reaches: _answers(subject, reaches),
+        lambda reaches: answered(subject, (torch.from_numpy(reaches.astype(np.float32)),)),
         pixels,
         mean,
         std,
         truth={name: values[:SAMPLES] for name, values in ours.truth.items()},
         artifact={name: values[:SAMPLES] for name, values in made.items()},
     )
-
-
-def _answers(subject: Subject, reaches: NDArray[np.float64]) -> Values:
-    found = answers(subject.loaded.module, torch.from_numpy(reaches.astype(np.float32)))
-    return dict(zip(subject.output_names, found, strict=True))
 
 
 def _outputs(made: Values, ours: Yardstick) -> tuple[Finding, ...]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
@@ -33,10 +33,10 @@ class Wide(TorchFunctionMode):
         return tree_map(_wide, func(*args, **kwargs))
 
 
-def wide_answers(module: nn.Module, inputs: Tensor) -> list[Tensor]:
-    """All tensors that `module(inputs)` returns, every float of them computed in float64; the module stays as it is."""
+def wide_answers(module: Callable[..., Any], *inputs: Tensor) -> list[Tensor]:
+    """All tensors that `module(*inputs)` returns, every float computed in float64; the module stays as it is."""
     with torch.no_grad(), Wide():
-        return tree_leaves(module(inputs))
+        return tree_leaves(module(*inputs))
 
 
 def _wide(value: Any) -> Any:

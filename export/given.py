@@ -1,6 +1,6 @@
 """What a user names to have it profiled or counted: a saved file, or a model by its name, with its own options.
 
-shvit_s4.onnx   shvit_s4.mlpackage   shvit_s4   shvit_s3:features=true   tome_vit_l16_in1k:r=20
+shvit_s4.onnx   shvit_s4.mlpackage   shvit_s4   shvit_s3:features=true   tome_vit_l16_in1k:r=20   net.py:build
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ def given(text: str, source: Source) -> Given:
     kind = SUFFIXES.get(Path(text).suffix)
     if kind is not None:
         return Given(Path(text).name, kind, path=_existing(Path(text), kind))
+    if (own := replace(source, variant=text)).is_file:
+        return Given(text, "model", source=own)
     if Path(text).exists():
         known = ", ".join(SUFFIXES)
         raise NotGiven(f"{text} is not an artifact: expected a file that ends in {known}, or the name of a model")

@@ -34,7 +34,7 @@ def locate(
     rows = np.minimum(np.arange(sample, sample + (size if isinstance(size, int) else 1)), count - 1)
     try:
         given = {name: values[rows] for name, values in feed.items()}
-        found = compare_layers(artifact, program, given, (network_input(subject)[rows],), rounds=rounds)
+        found = compare_layers(artifact, program, given, [x[rows] for x in network_input(subject)], rounds=rounds)
     except Exception as error:  # whatever a broken file makes the runtimes raise
         return Located(None, f"its layers cannot be compared: {in_one_line(error)}")
     return Located(first_jump(found.layers), explain(found.layers))

@@ -92,8 +92,8 @@ def renamed(artifact: Artifact, made: Values, expected: Mapping[str, NDArray], g
 def _wire(spec: TensorSpec, ours: str, values: NDArray, scale: float | None) -> Wire | None:
     """How `values` can go into the input `spec`; None if they do not fit."""
     pixels = values.dtype == np.uint8
-    whole = np.dtype(spec.dtype).kind in "iu" if spec.dtype != "unknown" else values.dtype.kind in "iu"
-    if whole != (values.dtype.kind in "iu") and not (pixels and scale is not None):
+    whole = np.dtype(spec.dtype).kind in "iub" if spec.dtype != "unknown" else values.dtype.kind in "iub"
+    if whole != (values.dtype.kind in "iub") and not (pixels and scale is not None):
         return None
     orders = LAYOUTS if values.ndim == len(LAYOUTS[0]) else (tuple(range(values.ndim)),)
     for axes in orders:

@@ -35,6 +35,8 @@ def metadata_of(subject: Subject, prepared: Prepared) -> dict[str, str]:
 def input_contract(subject: Subject) -> dict[str, object]:
     """What a caller must do to a picture, and which of it the files do themselves, for the report."""
     inside = ["range", "mean", "std"] if subject.image_input is not None else []
+    if subject.preprocessing is None:
+        return {"inputs": [one.told(subject.batch) for one in subject.loaded.inputs], "inside_the_model": inside}
     return {**contract(subject.preprocessing), "inside_the_model": inside}
 
 
@@ -45,8 +47,10 @@ def static_form(module: nn.Module) -> tuple[str, ...]:
 
 
 def _preprocessing(subject: Subject) -> str:
-    """The contract with the caller, in a line."""
+    """The contract with the caller, in a line; empty where only the model's author knows it."""
     how = subject.preprocessing
+    if how is None:
+        return ""
     height, width = how.sides
     to = f"to {how.resize}×{int(how.resize / height * width)}" if how.squash else f"the shorter side to {how.resize}"
     crop = f"resize {to} px ({how.interpolation}), crop the centre {height}×{width}"

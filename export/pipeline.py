@@ -114,7 +114,7 @@ def _fill(room: Path, job: Job, loaded: Subject, prepared: Prepared, stages: Sta
         variant=loaded.loaded.variant.name,
         family=loaded.loaded.variant.family,
         export_id=identity,
-        source=job.source,
+        source=job.source.portable,
         checked_on=job.checks,
         weights=loaded.loaded.weights,
         contract=input_contract(loaded),

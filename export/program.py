@@ -12,8 +12,9 @@ from torch.export import Dim, ExportedProgram
 from ..reparam import RULES, Folded, capture, fold
 from .artifact import BATCH
 from .job import Job
+from .quiet import quiet
 from .stages import Stages
-from .subject import Subject, captured_form
+from .subject import Subject, arguments, captured_form
 
 
 @dataclass(frozen=True)
@@ -26,24 +27,27 @@ class Prepared:
 
 def prepare(subject: Subject, job: Job, stages: Stages) -> Prepared:
     """Capture and fold the subject. Raises CaptureError or FoldError."""
-    example = (_example(subject, job),)
-    shapes = _dynamic_shapes(job)
-    with stages("capture"):
-        captured = capture(captured_form(subject), example, dynamic_shapes=shapes)
+    example, named = arguments(subject.loaded, _example(subject, job))
+    shapes = _dynamic_shapes(job, len(example), tuple(named))
+    with stages("capture"), quiet("torch"):
+        captured = capture(captured_form(subject), example, named, dynamic_shapes=shapes)
     with stages("fold"):
         folded = fold(captured, RULES)
     with stages("capture the folded model"):
-        program = torch.export.export(folded.module, example, dynamic_shapes=shapes, strict=False)
+        program = torch.export.export(folded.module, example, named, dynamic_shapes=shapes, strict=False)
     return Prepared(program, folded)
 
 
-def _example(subject: Subject, job: Job) -> Tensor:
-    """An input of the right shape; an open batch is traced with two, since one would be taken as fixed."""
-    batch = job.batch_size if job.request.batch is None else 2
-    return torch.zeros(batch, job.source.in_chans, *subject.preprocessing.sides)
+def _example(subject: Subject, job: Job) -> tuple[Tensor, ...]:
+    """Inputs of the right shapes; an open batch is traced with two, since one would be taken as fixed."""
+    batch = job.batch if job.request.batch is None else 2
+    return tuple(torch.zeros(batch, *one.shape, dtype=getattr(torch, one.dtype)) for one in subject.loaded.inputs)
 
 
-def _dynamic_shapes(job: Job) -> Any:
+def _dynamic_shapes(job: Job, positional: int, named: tuple[str, ...]) -> Any:
+    """torch.export's: the one open batch in front of every input."""
     if job.request.batch is None:
         return None
-    return ({0: Dim(BATCH, min=job.request.batch.lower, max=job.request.batch.upper)},)
+    batch = {0: Dim(BATCH, min=job.request.batch.lower, max=job.request.batch.upper)}
+    by_place = (batch,) * positional
+    return by_place if not named else (*by_place, *(batch,) * len(named))

@@ -110,7 +110,7 @@ def as_json(value: Any) -> str:
 def _plain(value: Any) -> Any:
     if isinstance(value, NotRun):
         return {"not_run": value.reason}
-    if isinstance(value, Folded):
+    if isinstance(value, (Folded, Source)):
         named = {field.name: getattr(value, field.name) for field in fields(value) if field.name != "module"}
         return _plain(named)
     if is_dataclass(value):

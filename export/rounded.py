@@ -25,7 +25,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from ..models.tokens.choose import in_decision
 from ..reparam.proof import run_float64
-from .subject import one_by_one
+from .samples import answers
 
 NOISE = {"float16": 3 * 2.0**-11, "float32": 3 * 2.0**-23}
 """Three times the largest relative error of a rounding to float16; of one to float32 six times, for the sums."""
@@ -58,27 +58,27 @@ class Changed(Interpreter):
         return tree_map(changed, value)
 
 
-def answers_of_rounded_values(module: GraphModule, batch: Tensor, size: int = 1) -> list[NDArray]:
+def answers_of_rounded_values(module: GraphModule, inputs: Sequence[Tensor], size: int = 1) -> list[NDArray]:
     """All outputs of a folded graph, every value on the way rounded to float16; `size` samples at a time."""
     decided = decisions(module)
-    return _answers(module, lambda node, value: value if node in decided else _half(value), batch, size)
+    return _answers(module, lambda node, value: value if node in decided else _half(value), inputs, size)
 
 
-def answers_of_rounded_weights(module: GraphModule, batch: Tensor, size: int = 1) -> list[NDArray]:
+def answers_of_rounded_weights(module: GraphModule, inputs: Sequence[Tensor], size: int = 1) -> list[NDArray]:
     """All outputs of a folded graph in float64, on weights and inputs rounded to float16."""
-    return one_by_one(lambda pictures: run_float64(module, (_half(pictures),), weight=_half), batch, size)
+    return answers(lambda *given: run_float64(module, tuple(map(_half, given)), weight=_half), inputs, size)
 
 
 def neighbours(
-    module: GraphModule, batch: Tensor, precision: str, size: int = 1, *, weights_only: bool = False
+    module: GraphModule, inputs: Sequence[Tensor], precision: str, size: int = 1, *, weights_only: bool = False
 ) -> list[list[NDArray]]:
     """All outputs of NEIGHBOURS runs of a folded graph with noise as large as the rounding of `precision`.
 
     Every value is blurred but those inside a `Decision`, or with `weights_only` the weights and inputs alone.
     """
     decided = decisions(module)
-    inputs = ("get_attr", "placeholder")
-    still = {node for node in module.graph.nodes if node in decided or (weights_only and node.op not in inputs)}
+    given = ("get_attr", "placeholder")
+    still = {node for node in module.graph.nodes if node in decided or (weights_only and node.op not in given)}
 
     def run(seed: int) -> list[NDArray]:
         draw = torch.Generator().manual_seed(seed)
@@ -86,7 +86,7 @@ def neighbours(
         def blur(node: Node, value: Tensor) -> Tensor:
             return value if node in still else blurred(value, NOISE[precision], draw)
 
-        return _answers(module, blur, batch, size)
+        return _answers(module, blur, inputs, size)
 
     return [run(seed) for seed in range(NEIGHBOURS)]
 
@@ -106,10 +106,8 @@ def _half(value: Tensor) -> Tensor:
     return value.half().float() if value.dtype == torch.float32 else value
 
 
-def _answers(module: GraphModule, change: Callable[[Node, Tensor], Tensor], batch: Tensor, size: int) -> list[NDArray]:
+def _answers(
+    module: GraphModule, change: Callable[[Node, Tensor], Tensor], inputs: Sequence[Tensor], size: int
+) -> list[NDArray]:
     runner = Changed(module, change)
-
-    def run(pictures: Tensor) -> Sequence[Tensor]:
-        return tree_leaves(runner.run(pictures))
-
-    return one_by_one(run, batch, size)
+    return answers(lambda *given: tree_leaves(runner.run(*given)), inputs, size)

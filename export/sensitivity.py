@@ -19,7 +19,7 @@ output by less than a tenth was 0.4 to 3.6 times the measured figure, its median
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -29,6 +29,8 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._pytree import tree_leaves
+
+from ..models.outputs import tensors
 
 MARGIN = 4.0
 """Estimates up to this factor above the bound are tried: what first order may promise too much."""
@@ -59,17 +61,23 @@ class Sensitivity:
 
 
 def sensitivity(
-    module: nn.Module, inputs: Tensor, *, bound: float, max_forwards: int = 20, seed: int = 0
+    module: nn.Module,
+    inputs: Tensor | Sequence[Tensor],
+    named: Mapping[str, Tensor] | None = None,
+    *,
+    bound: float,
+    max_forwards: int = 20,
+    seed: int = 0,
 ) -> Sensitivity:
-    """The sensitivity of the float outputs of `module(inputs)` to every parameter and every norm statistic.
+    """The sensitivity of the float outputs of `module(*inputs, **named)` to every parameter and every norm statistic.
 
-    `inputs` is (N, C, H, W), one sample is enough; `bound` is that of the check in question and decides which estimates
+    One sample of the inputs is enough; `bound` is that of the check in question and decides which estimates
     are tried, in at most `max_forwards` forwards. Where the outputs are not finite every figure is NaN. The module is
     left as it is. Raises a ValueError for a module in training mode or without a float output.
     """
     if module.training:
         raise ValueError("expected a module in eval mode: in training mode its outputs are random; call .eval() first")
-    run = partial(_run, module, inputs)
+    run = partial(_run, module, (inputs,) if isinstance(inputs, Tensor) else tuple(inputs), dict(named or {}))
     norms = _norms(module)
     trainable = {name: value.detach() for name, value in module.named_parameters() if value.is_floating_point()}
     affine = {f"{prefix}{leaf}" for prefix, norm in norms.items() if norm.affine for leaf in ("weight", "bias")}
@@ -87,10 +95,12 @@ def sensitivity(
     return Sensitivity({name: figures[name] for name in trainable}, unlearned, len(measured), forwards)
 
 
-def _run(module: nn.Module, inputs: Tensor, changed: Mapping[str, Tensor]) -> list[Tensor]:
+def _run(
+    module: nn.Module, inputs: tuple[Tensor, ...], named: dict[str, Tensor], changed: Mapping[str, Tensor]
+) -> list[Tensor]:
     """Buffers are handed over as copies, so that nothing a forward writes to them stays."""
     copies = {name: value.detach().clone() for name, value in module.named_buffers()}
-    leaves = tree_leaves(functional_call(module, {**copies, **changed}, (inputs,)))
+    leaves = tree_leaves(tensors(functional_call(module, {**copies, **changed}, inputs, named)))
     outputs = [leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.is_floating_point()]
     if not outputs:
         raise ValueError("the model has no float output, so no change of it can be measured")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import copy
+from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,28 +15,41 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from ..models.loaded import Loaded, load
+from ..models import outputs
+from ..models.conditioned import drawn
+from ..models.inputs import Input, InputError, handed, renamed
+from ..models.loaded import Loaded
 from ..models.preprocessing import load_folder
 from ..models.transfer import Progress
 from ..models.variant import Preprocessing
-from ..validate.pictures import pictures
+from ..reparam.culprit import culprit
+from ..validate.pictures import normalise, pictures, pictures_uint8
 from .float64 import wide_answers
 from .job import Job
+from .loading import loaded_of
 from .request import ImageInput
+from .samples import answers
 
 Values = dict[str, NDArray]
+
+STD = "_std_of_the_picture"
+"""A buffer beside those of the model: what a picture is divided by, so that it can be folded into the first layer."""
+
+OF_IMAGENET = Preprocessing(size=1, resize=1)
+"""The values that pictures are normalised with where a model says nothing of its own."""
 
 
 @dataclass(frozen=True)
 class Subject:
     """A loaded model, ready for capture and for comparison.
 
-    `feed` is what an artifact is given, sample by sample along the first axis: normalised float32 (N, C, H, W), or with
-    `image_input` uint8 pictures (N, H, W, 3). `reference` is the model's float32 answer to it.
+    `feed` is what an artifact is given, input by input, sample by sample along the first axis: for a picture normalised
+    float32 (N, C, H, W), or with `image_input` uint8 pictures (N, H, W, 3). `reference` is the model's float32 answer
+    to it. `preprocessing` is None where only the model's author knows it.
     """
 
     loaded: Loaded
-    preprocessing: Preprocessing
+    preprocessing: Preprocessing | None
     image_input: ImageInput | None
     inputs: str
     feed: Values
@@ -56,160 +72,206 @@ class Subject:
         return len(next(iter(self.feed.values())))
 
 
-class BehindStd(nn.Module):
-    """The model behind the division by the channels' std, so that the division can be folded into its first layer.
-
-    Takes x / 255 - mean, shape (B, C, H, W).
-    """
-
-    def __init__(self, model: nn.Module, std: tuple[float, ...]) -> None:
-        super().__init__()
-        self.model = model
-        self.std: Tensor
-        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self.model(image / self.std)
-
-
 def subject(job: Job, progress: Progress | None = None) -> Subject:
     """Load the model and its check inputs, and run it once. Raises ValueError with one line for anything unusable."""
-    source = job.source
-    loaded = load(
-        source.variant,
-        checkpoint=source.checkpoint,
-        checkpoint_key=source.checkpoint_key,
-        pretrained=True if source.pretrained == "any" else source.pretrained or False,
-        progress=progress,
-        num_classes=source.num_classes,
-        in_chans=source.in_chans,
-        image_size=source.image_size,
-        model_args=source.model_args,
-        seed=source.seed,
-    )
-    preprocessing = loaded.preprocessing
-    assert preprocessing is not None
-    image_input = _image_input(job, preprocessing)
-    normalised, told = _check_inputs(job, preprocessing)
-    feed = _as_pictures(normalised, image_input) if image_input else normalised
-    batch = 1 if job.request.batch else job.batch_size
-    answer = answers(loaded.module, _normalised(feed, image_input, torch.float32), batch)
-    choosing = bool(getattr(loaded.module, "choices", False))
-    names = _choosing_names(job, len(answer)) if choosing else _output_names(job, len(answer))
-    return Subject(
+    if job.batch_size is not None and job.source.batch not in (None, 1, job.batch_size):
+        told = f"--batch-size {job.batch_size} and inputs with a batch of {job.source.batch}"
+        raise InputError(f"{told} were both asked for; choose one")
+    loaded = loaded_of(job.source, progress)
+    loaded = replace(loaded, inputs=renamed(loaded.inputs, job.input_name))
+    image_input = _image_input(job, loaded)
+    values, told = _check_inputs(job, loaded)
+    feed = {name: _as_pictures(value, image_input) if image_input else value for name, value in values.items()}
+    batch = 1 if job.request.batch else job.batch
+    asked = Subject(
         loaded=loaded,
-        preprocessing=preprocessing,
+        preprocessing=loaded.preprocessing if image_input or not _is_own(job) else None,
         image_input=image_input,
         inputs=told,
-        feed={job.input_name: feed},
-        reference=dict(zip(names, answer, strict=True)),
+        feed=feed,
+        reference={},
         batch=batch,
-        choices=names[1:] if choosing else (),
     )
+    reference = _reference(job, loaded, model_input(asked), batch)
+    return replace(asked, reference=reference, choices=tuple(reference)[1:] if _chooses(loaded) else ())
 
 
 def fed(subject: Subject, feed: Values, told: str) -> Subject:
     """The same model on other inputs: `feed` by the model's names, as `Subject.feed` has them; `told` says whence."""
-    (values,) = feed.values()
-    answer = answers(subject.loaded.module, _normalised(values, subject.image_input, torch.float32), subject.batch)
-    return replace(subject, inputs=told, feed=feed, reference=dict(zip(subject.output_names, answer, strict=True)))
+    given = replace(subject, inputs=told, feed=feed)
+    return replace(given, reference=answered(given, model_input(given)))
 
 
 def truth(subject: Subject) -> Values:
     """The model's answer in float64 throughout: the one that the others are measured against."""
-    (feed,) = subject.feed.values()
-    pictures = _normalised(feed, subject.image_input, torch.float64)
-    found = one_by_one(partial(wide_answers, subject.loaded.module), pictures, subject.batch)
+    inputs = model_input(subject, torch.float64)
+    found = answers(partial(wide_answers, partial(_called, subject.loaded)), inputs, subject.batch)
     return dict(zip(subject.output_names, found, strict=True))
 
 
-def network_input(subject: Subject) -> Tensor:
-    """What the captured program takes for the subject's feed: the normalised input, or with pictures x / 255 - mean."""
-    (feed,) = subject.feed.values()
+def answered(subject: Subject, inputs: Sequence[Tensor]) -> Values:
+    """What the model itself gives for other `inputs` (see `model_input`), in their own precision."""
+    found = answers(lambda *given: tree_leaves(_called(subject.loaded, *given)), inputs, subject.batch)
+    return dict(zip(subject.output_names, found, strict=True))
+
+
+def _called(loaded: Loaded, *inputs: Tensor) -> Any:
+    positional, named = arguments(loaded, inputs)
+    return outputs.tensors(loaded.module(*positional, **named))
+
+
+def arguments(loaded: Loaded, inputs: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+    """Inputs in the order of `loaded.inputs` as the model's forward takes them: by place, and by name."""
+    return handed(loaded.inputs, {one.name: value for one, value in zip(loaded.inputs, inputs, strict=True)})
+
+
+def network_input(subject: Subject) -> tuple[Tensor, ...]:
+    """What the captured program takes for the subject's feed: the model's inputs, or with pictures x / 255 - mean."""
     if subject.image_input is None:
-        return torch.from_numpy(feed)
-    centred = replace(subject.image_input, std=(1.0,) * len(subject.image_input.std))
-    return _normalised(feed, centred, torch.float32)
-
-
-def model_input(subject: Subject) -> Tensor:
-    """What the model itself takes for the subject's feed: float32 (N, C, H, W), normalised."""
+        return model_input(subject)
     (feed,) = subject.feed.values()
-    return _normalised(feed, subject.image_input, torch.float32)
+    centred = replace(subject.image_input, std=(1.0,) * len(subject.image_input.std))
+    return (_normalised(feed, centred, torch.float32),)
+
+
+def model_input(subject: Subject, dtype: torch.dtype = torch.float32) -> tuple[Tensor, ...]:
+    """What the model itself takes for the subject's feed, floats in `dtype`; a picture is normalised (N, C, H, W)."""
+    if subject.image_input is not None:
+        (feed,) = subject.feed.values()
+        return (_normalised(feed, subject.image_input, dtype),)
+    given = map(torch.from_numpy, subject.feed.values())
+    return tuple(value.to(dtype) if value.is_floating_point() else value for value in given)
 
 
 def captured_form(subject: Subject) -> nn.Module:
-    """The module to capture: the model itself, or the model behind its std where a picture goes in."""
-    if subject.image_input is None:
-        return subject.loaded.module
-    return BehindStd(subject.loaded.module, subject.image_input.std).eval()
+    """The module to capture: the model with nothing but tensors for outputs, behind its std where a picture goes in.
 
-
-def answers(module: nn.Module, batch: Tensor, size: int = 1) -> list[NDArray]:
-    """All tensors that the module returns, joined along the first axis."""
-    return one_by_one(lambda pictures: tree_leaves(module(pictures)), batch, size)
-
-
-def one_by_one(run: Callable[[Tensor], Sequence[Tensor]], batch: Tensor, size: int = 1) -> list[NDArray]:
-    """All that `run` returns for a batch, given `size` samples at a time, as the file takes them.
-
-    The last group is filled up with its last sample, whose answers are cut off.
+    It is a shallow copy with hooks, not a wrapper, so that the paths of its modules are those of the model.
     """
-    rows = []
-    with torch.no_grad():
-        for start in range(0, len(batch), size):
-            chosen = torch.arange(start, start + size).clamp(max=len(batch) - 1)
-            rows.append([value.numpy() for value in run(batch[chosen])])
-    return [np.concatenate(column)[: len(batch)] for column in zip(*rows, strict=True)]
+    twin = copy.copy(subject.loaded.module)
+    for hooks in ("_forward_pre_hooks", "_forward_hooks"):
+        setattr(twin, hooks, OrderedDict(getattr(twin, hooks)))
+    twin.register_forward_hook(lambda module, given, output: outputs.tensors(output))
+    if subject.image_input is not None:
+        twin._buffers = dict(twin._buffers)
+        twin._buffers[STD] = torch.tensor(subject.image_input.std).view(1, -1, 1, 1)
+        twin.register_forward_pre_hook(lambda module, given: (given[0] / getattr(module, STD),), prepend=True)
+    return twin
 
 
-def _image_input(job: Job, preprocessing: Preprocessing) -> ImageInput | None:
+def _image_input(job: Job, loaded: Loaded) -> ImageInput | None:
     if job.image_input is None:
         return None
-    if job.source.in_chans != 3:
-        raise ValueError(f"--image-input needs a model of 3 channels, got --in-chans {job.source.in_chans}")
-    return ImageInput(preprocessing.mean, preprocessing.std, preprocessing.colour, job.image_input)
+    how = loaded.preprocessing
+    if how is None or loaded.inputs[0].shape[0] != 3:
+        told = ", ".join(one.told(job.batch) for one in loaded.inputs)
+        raise ValueError(f"--image-input needs a model of one picture of 3 channels, (N, 3, H, W); it takes {told}")
+    return ImageInput(how.mean, how.std, how.colour, job.image_input)
 
 
-def _check_inputs(job: Job, preprocessing: Preprocessing) -> tuple[NDArray, str]:
-    """Normalised float32 pictures (N, C, H, W), and a line that says where they come from."""
-    checks, channels = job.checks, job.source.in_chans
+def _check_inputs(job: Job, loaded: Loaded) -> tuple[Values, str]:
+    """What the model takes, by input name, as many samples as asked for, and a line that says where they come from."""
+    checks, first = job.checks, loaded.inputs[0]
     if checks.images is not None:
-        found, names = load_folder(checks.images, preprocessing, limit=checks.samples)
-        return found.numpy(), f"{len(names)} pictures of {checks.images.name}"
-    raw = pictures(checks.samples, *preprocessing.sides, seed=checks.seed, channels=channels)
-    mean, std = (_per_channel(values, channels) for values in (preprocessing.mean, preprocessing.std))
-    told = f"{checks.samples} synthetic pictures with natural statistics, seed {checks.seed}"
-    return ((raw - mean) / std).astype(np.float32), told
+        if loaded.preprocessing is None:
+            raise ValueError(f"--images needs a model of one picture; this one takes {first.told(job.batch)}")
+        found, names = load_folder(checks.images, loaded.preprocessing, limit=checks.samples)
+        return {first.name: found.numpy()}, f"{len(names)} pictures of {checks.images.name}"
+    values = {one.name: _drawn(one, job, loaded.preprocessing) for one in loaded.inputs}
+    if all(one.is_map for one in loaded.inputs):
+        return values, f"{checks.samples} synthetic pictures with natural statistics, seed {checks.seed}"
+    kinds = ", ".join(f"{one.name}: {_kind(one)}" for one in loaded.inputs)
+    return values, f"{checks.samples} samples ({kinds}), seed {checks.seed}"
 
 
-def _per_channel(values: tuple[float, ...], channels: int) -> NDArray:
+def _drawn(one: Input, job: Job, how: Preprocessing | None) -> NDArray:
+    count, seed = job.checks.samples, job.checks.seed
+    if one.is_map:
+        channels, height, width = one.shape
+        how = how or OF_IMAGENET
+        raw = pictures(count, height, width, seed=seed, channels=channels)
+        return normalise(raw, _per_channel(how.mean, channels), _per_channel(how.std, channels))
+    if one.is_raw_picture:
+        channels, height, width = one.shape
+        return pictures_uint8(count, height, width, seed=seed, channels=channels)
+    (found,) = (value.numpy() for value in drawn((replace(one, name=f"check.{one.name}"),), count, seed).values())
+    return found.astype(np.float32) if one.dtype == "float32" else found
+
+
+def _per_channel(values: tuple[float, ...], channels: int) -> tuple[float, ...]:
     """Three channels have their own value; any other number shares the average."""
-    chosen = values if len(values) == channels else (sum(values) / len(values),) * channels
-    return np.array(chosen).reshape(1, -1, 1, 1)
+    return values if len(values) == channels else (sum(values) / len(values),) * channels
+
+
+def _kind(one: Input) -> str:
+    if one.is_map or one.is_raw_picture:
+        return "pictures"
+    return {"float32": "noise", "bool": "true or false"}.get(one.dtype, f"whole numbers below {one.limit}")
 
 
 def _as_pictures(normalised: NDArray, image_input: ImageInput) -> NDArray:
     """uint8 pictures (N, H, W, 3), the normalisation undone."""
-    mean, std = (_per_channel(values, 3) for values in (image_input.mean, image_input.std))
+    mean, std = (np.reshape(values, (1, -1, 1, 1)) for values in (image_input.mean, image_input.std))
     pixels = np.clip(np.rint((normalised * std + mean) * 255), 0, 255).astype(np.uint8)
     return pixels.transpose(0, 2, 3, 1)
 
 
-def _normalised(feed: NDArray, image_input: ImageInput | None, dtype: torch.dtype) -> Tensor:
-    """What the model itself takes for a feed: (N, C, H, W)."""
-    if image_input is None:
-        return torch.from_numpy(feed).to(dtype)
-    mean, std = (_per_channel(values, 3) for values in (image_input.mean, image_input.std))
+def _normalised(feed: NDArray, image_input: ImageInput, dtype: torch.dtype) -> Tensor:
+    """uint8 pictures (N, H, W, 3) as the model itself takes them: (N, C, H, W)."""
+    mean, std = (np.reshape(values, (1, -1, 1, 1)) for values in (image_input.mean, image_input.std))
     return torch.from_numpy((feed.transpose(0, 3, 1, 2) / 255.0 - mean) / std).to(dtype)
 
 
-def _choosing_names(job: Job, count: int) -> tuple[str, ...]:
-    return (job.output_name or "logits", *(f"choices_{number}" for number in range(1, count)))
+def _reference(job: Job, loaded: Loaded, inputs: Sequence[Tensor], batch: int) -> Values:
+    """The outputs by name, in float32. Raises InputError where the model does not take its inputs."""
+    names: tuple[str, ...] = ()
+
+    def run(*given: Tensor) -> list[Tensor]:
+        nonlocal names
+        positional, named = arguments(loaded, given)
+        output = loaded.module(*positional, **named)
+        names = names or _names(job, loaded, output)
+        return tree_leaves(outputs.tensors(output))
+
+    try:
+        found = answers(run, inputs, batch)
+    except outputs.OutputError:
+        raise
+    except Exception as error:  # whatever a user's module raises for an input that is not its own
+        taken = ", ".join(one.told(batch) for one in loaded.inputs)
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        where = culprit(error)
+        at = f" (at {where})" if where else ""
+        raise InputError(f"{loaded.variant.name} does not take {taken}: {reason}{at}; give what it takes") from error
+    return dict(zip(names, found, strict=True))
 
 
-def _output_names(job: Job, count: int) -> tuple[str, ...]:
-    if count == 1:
-        return (job.output_name or "logits",)
-    stem = job.output_name or "stage"
-    return tuple(f"{stem}{number}" for number in range(1, count + 1))
+def _names(job: Job, loaded: Loaded, output: Any) -> tuple[str, ...]:
+    """What the outputs are called: as asked, else by their place in what the model gives; never like an input."""
+    found = outputs.names(output)
+    if not _is_own(job):
+        found = _usual_names(len(found), chooses=_chooses(loaded), stem=job.output_name)
+    elif job.output_name is not None:
+        asked = tuple(name.strip() for name in job.output_name.split(","))
+        found = tuple(f"{asked[0]}{at}" for at in range(1, len(found) + 1)) if len(asked) == 1 < len(found) else asked
+        if len(found) != len(outputs.names(output)):
+            count = len(outputs.names(output))
+            raise outputs.OutputError(f"--output-name gives {len(found)} names, but the model has {count} outputs")
+    taken = {one.name for one in loaded.inputs}
+    return tuple(f"{name}_out" if name in taken else name for name in found)
+
+
+def _usual_names(count: int, *, chooses: bool, stem: str | None) -> tuple[str, ...]:
+    """The outputs of the variants: logits, with the choices of tokens where they are asked for; or stages of maps."""
+    if chooses:
+        return (stem or "logits", *(f"choices_{number}" for number in range(1, count)))
+    return (stem or "logits",) if count == 1 else tuple(f"{stem or 'stage'}{at}" for at in range(1, count + 1))
+
+
+def _chooses(loaded: Loaded) -> bool:
+    return bool(getattr(loaded.module, "choices", False))
+
+
+def _is_own(job: Job) -> bool:
+    """Whether the model is the user's, out of a file or from Python."""
+    return job.source.is_file or job.source.module is not None

@@ -62,7 +62,8 @@ def target(path: Path, asked: Asked, stored: Stored | None) -> Target:
     picture = next((given for given in artifact.inputs if given.kind == "image"), None)
     pixels = picture is not None or RANGES[asked.input_range] is not None
     source = chosen.source
-    if source.image_size is None and chosen.recorded is None and (side := _side(artifact)):
+    told = source.image_size is not None or source.is_file or chosen.recorded is not None
+    if not told and (side := _side(artifact)):
         source = replace(source, image_size=side)
     size = batch_of(artifact) or 1
     job = Job(source, (), Request(), asked.checks, image_input="nhwc" if pixels else None, batch_size=size)

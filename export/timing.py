@@ -13,15 +13,17 @@ from ..validate.measure import measure
 from .artifact import Artifact, NotRun
 from .check import laid_out
 from .engines import fastest
-from .subject import Subject, network_input
+from .subject import Subject, arguments, model_input, network_input
 
 
 def latencies(subject: Subject, folded: Folded, artifacts: Sequence[Artifact]) -> dict[str, Latency]:
     """PyTorch as loaded, PyTorch folded, and each artifact that runs here: one picture, one thread, interleaved."""
-    picture = network_input(subject)[:1]
     runners: dict[str, Callable[[], object]] = {
-        "PyTorch": partial(_forward, subject.loaded.module, picture),
-        "PyTorch, folded": partial(_forward, folded.module, picture),
+        name: partial(_forward, module, *arguments(subject.loaded, [values[:1] for values in inputs]))
+        for name, module, inputs in (
+            ("PyTorch", subject.loaded.module, model_input(subject)),
+            ("PyTorch, folded", folded.module, network_input(subject)),
+        )
     }
     for artifact in artifacts:
         runner = fastest(artifact)
@@ -36,6 +38,6 @@ def latencies(subject: Subject, folded: Folded, artifacts: Sequence[Artifact]) -
         torch.set_num_threads(threads)
 
 
-def _forward(module: torch.nn.Module, picture: torch.Tensor) -> object:
+def _forward(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], named: dict[str, torch.Tensor]) -> object:
     with torch.inference_mode():
-        return module(picture)
+        return module(*inputs, **named)

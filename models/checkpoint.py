@@ -46,8 +46,10 @@ class Checkpoint:
     """How many entries were left out: not under `prefix`, or no tensors."""
 
 
-def read(path: Path | str, *, key: str | None = None) -> Checkpoint:
+def read(path: Path | str, *, key: str | None = None, unwrap: bool = True) -> Checkpoint:
     """The checkpoint in `path`: .pth, .pt or .safetensors; `key` names the state dict in it, else it is searched.
+
+    Without `unwrap` the names stay as they are in the file, for a module that has a `model.` or `backbone.` itself.
 
     Raises CheckpointError for a file that cannot be used (see `open_weights`), an unknown `key`, a file without a state
     dict, and tensors that are no plain weights (sparse, quantised, without data).
@@ -57,7 +59,7 @@ def read(path: Path | str, *, key: str | None = None) -> Checkpoint:
     found = _state_dicts(file.content)
     try:
         where = _choose(found, key)
-        entries, prefix, left_out = _unwrap(found[where])
+        entries, prefix, left_out = _unwrap(found[where]) if unwrap else _as_stored(found[where])
         for name, tensor in entries.items():
             _require_plain(name, tensor)
     except CheckpointError as error:
@@ -109,6 +111,12 @@ def _choose(found: Mapping[str, Mapping[str, Any]], key: str | None) -> str:
 
 
 # ---- its names and tensors -----------------------------------------------------------------------------------------
+
+
+def _as_stored(state_dict: Mapping[str, Any]) -> tuple[dict[str, Tensor], str, int]:
+    """As `_unwrap`, with nothing cut."""
+    entries = {name: value for name, value in state_dict.items() if isinstance(value, Tensor)}
+    return entries, "", len(state_dict) - len(entries)
 
 
 def _unwrap(state_dict: Mapping[str, Any]) -> tuple[dict[str, Tensor], str, int]:

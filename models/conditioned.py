@@ -16,13 +16,16 @@ from __future__ import annotations
 
 import copy
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from ..reparam.culprit import culprit
+from .inputs import Input, handed
 
 PICTURES = 4
 SIZE = 224
@@ -32,13 +35,22 @@ _FEW = 32
 """Fewer positions than this (pictures × height × width) say too little about a channel: the layer's scale is used."""
 
 
-def fill_conditioned_(module: nn.Module, seed: int = 0, *, picture: tuple[int, int, int] | None = None) -> None:
+def fill_conditioned_(
+    module: nn.Module,
+    seed: int = 0,
+    *,
+    picture: tuple[int, int, int] | None = None,
+    inputs: Sequence[Input] = (),
+    batch: int = PICTURES,
+) -> None:
     """Overwrite every parameter and running statistic of a freshly initialised float32 `module`, in place.
 
     The initial values are read: what starts as a constant is a scale or an offset, and gets values of that kind.
-    `picture` is the (channels, height, width) that the module takes; by default the channels of its first convolution
-    at 224×224. It is used only where there are batch norms. Raises ValueError if the module does not take it.
+    `inputs` are what the module takes, `batch` samples at a time; instead of them `picture` says the (channels, height,
+    width) of a single one, by default the channels of the first convolution at 224×224. They are used only where there
+    are batch norms. Raises ValueError if the module does not take them.
     """
+    takes = tuple(inputs) or (Input("picture", picture or _guess(module)),)
     with torch.no_grad():
         for key, owner, leaf, tensor in _tensors(module):
             value = _drawn(key, owner, leaf, tensor, seed)
@@ -46,10 +58,25 @@ def fill_conditioned_(module: nn.Module, seed: int = 0, *, picture: tuple[int, i
                 tensor.copy_(torch.as_tensor(value))
         norms = tuple(name for name, norm in module.named_modules() if getattr(norm, "running_var", None) is not None)
         if norms:
-            _calibrate(module, norms, drawn_pictures((PICTURES, *(picture or _guess(module))), seed))
+            _calibrate(module, norms, takes, drawn(takes, batch, seed))
 
 
-def drawn_pictures(shape: tuple[int, int, int, int], seed: int = 0) -> Tensor:
+def drawn(inputs: Sequence[Input], count: int, seed: int = 0) -> dict[str, Tensor]:
+    """`count` samples of each input by its name, in its own dtype, floats in float64."""
+    return {one.name: _drawn_input(one, count, seed) for one in inputs}
+
+
+def _drawn_input(one: Input, count: int, seed: int) -> Tensor:
+    shape, key = (count, *one.shape), f"input.{one.name}"
+    if one.is_map:
+        return drawn_pictures((count, one.shape[0], one.shape[1], one.shape[2]), seed, name=one.name)
+    if one.dtype == "float32":
+        return torch.from_numpy(_signed(key, shape, seed))
+    limit = 2 if one.dtype == "bool" else one.limit or 2
+    return torch.from_numpy(_uniform(key, shape, seed) * limit).floor().to(getattr(torch, one.dtype))
+
+
+def drawn_pictures(shape: tuple[int, int, int, int], seed: int = 0, *, name: str = "picture") -> Tensor:
     """Pictures (N, C, H, W) in float64 of mean 0 and variance 1, smooth at all scales, with channels much alike.
 
     The sum of noise at grids of 2, 4, … 128 positions per side, each enlarged bilinearly: power falls with frequency
@@ -59,7 +86,7 @@ def drawn_pictures(shape: tuple[int, int, int, int], seed: int = 0) -> Tensor:
     total = torch.zeros(shape, dtype=torch.float64)
     for side in (2, 4, 8, 16, 32, 64, 128):
         for part, depth, amplitude in (("grey", 1, 1.0), ("colour", channels, 0.4)):
-            noise = _signed(f"picture.{part}.{side}", (count, depth, side, side), seed)
+            noise = _signed(f"{name}.{part}.{side}", (count, depth, side, side), seed)
             total += amplitude * F.interpolate(torch.from_numpy(noise), size=size, mode="bilinear")
     return (total - total.mean()) / total.std()
 
@@ -132,8 +159,10 @@ def _guess(module: nn.Module) -> tuple[int, int, int]:
     return channels, SIZE, SIZE
 
 
-def _calibrate(module: nn.Module, norms: tuple[str, ...], pictures: Tensor) -> None:
-    """Set the statistics of the batch norms of these names, in the order in which a pass over `pictures` reaches them.
+def _calibrate(
+    module: nn.Module, norms: tuple[str, ...], inputs: Sequence[Input], values: Mapping[str, Tensor]
+) -> None:
+    """Set the statistics of the batch norms of these names, in the order in which a pass over `values` reaches them.
 
     The pass runs on a copy: modules that cache things on their first call keep nothing of it.
     """
@@ -147,12 +176,17 @@ def _calibrate(module: nn.Module, norms: tuple[str, ...], pictures: Tensor) -> N
 
     for name in norms:
         twin.get_submodule(name).register_forward_pre_hook(partial(set_once, name=name))
+    positional, keywords = handed(inputs, values)
     try:
-        twin(pictures)
+        twin(*positional, **keywords)
     except Exception as error:  # whatever a user's module raises for an input of the wrong shape
-        said = f"the model does not take the pictures that set its batch norms, {tuple(pictures.shape)}"
+        shapes = ", ".join(str(tuple(value.shape)) for value in values.values())
+        what = "pictures" if all(one.is_map for one in inputs) else "inputs"
+        said = f"the model does not take the {what} that set its batch norms, {shapes}"
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{said}: {reason}; give the shape that it takes") from error
+        where = culprit(error, behind=__file__)
+        at = f" (at {where})" if where else ""
+        raise ValueError(f"{said}: {reason}{at}; give the shape that it takes") from error
 
 
 def _set_statistics(norms: tuple[nn.Module, ...], x: Tensor) -> None:

@@ -52,6 +52,11 @@ class Misfit:
     unexpected: tuple[str, ...]
     reshaped: tuple[str, ...]
 
+    @property
+    def fits(self) -> bool:
+        """Whether there is nothing to say."""
+        return not (self.missing or self.unexpected or self.reshaped)
+
     def __str__(self) -> str:
         parts = (("missing", self.missing), ("unexpected", self.unexpected), ("of another shape", self.reshaped))
         return ", ".join(f"{len(keys)} {what}{_first_few(keys)}" for what, keys in parts)
@@ -134,13 +139,15 @@ def _match(reading: _Reading, *, classifier: bool) -> Fitted | Misfit:
     skeleton = _skeleton(reading.variant, classes, in_chans, reading.options)
     expected = _shapes(skeleton)
     named = {name: _unsqueezed(value, expected.get(name)) for name, value in named.items()}
-    misfit = _compare(named, expected)
-    if misfit.missing or misfit.unexpected or misfit.reshaped:
+    misfit = compare(named, expected)
+    if not misfit.fits:
         return misfit
     return Fitted(skeleton, named, reading.layout, classes, in_chans, reading.options, notes)
 
 
-def _compare(named: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) -> Misfit:
+def compare(named: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) -> Misfit:
+    """What of a checkpoint's tensors does not agree with the shapes that a module's state dict has."""
+
     def of_shape(shape: Iterable[int]) -> str:
         return "×".join(map(str, shape)) or "scalar"
 

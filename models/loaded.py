@@ -24,10 +24,11 @@ from .weights_file import CheckpointError
 
 @dataclass(frozen=True)
 class Weights:
-    """Where weights came from. `kind` is "checkpoint", "pretrained" or "conditioned" (random; see `fill_conditioned_`).
+    """Where weights came from. `kind` is "checkpoint", "pretrained", "conditioned" (random; see `fill_conditioned_`),
+    or "own" (those that a user's module has).
 
-    `source` is the file's name without its folder, or the address; `key` the place of the state dict in the file, ""
-    for a bare one. What does not apply is None.
+    `source` is the file's name without its folder, the address, or what made the module; `key` the place of the state
+    dict in the file, "" for a bare one. What does not apply is None.
     """
 
     kind: str
@@ -43,6 +44,8 @@ class Weights:
         """One line, the same on every machine: it goes into reports and into the metadata of artifacts."""
         if self.kind == "conditioned":
             return f"random, conditioned, seed {self.seed}"
+        if self.kind == "own":
+            return f"the model's own, as {self.source} has them, sha256 {(self.sha256 or 'unknown')[:12]}…"
         where = f"key {self.key}" if self.key else "bare state dict"
         what = "published" if self.kind == "pretrained" else "checkpoint"
         sha256 = (self.sha256 or "unknown")[:12]
@@ -133,13 +136,22 @@ def _conditioned(
 
 def _filled(fitted: Fitted, variant: Variant, path: Path) -> nn.Module:
     """A module of the fitted weights in float32. Raises CheckpointError for weights that are no finite numbers."""
-    for name, tensor in fitted.skeleton.state_dict().items():
-        stored = fitted.tensors.get(name)
+    require_floats(fitted.tensors, fitted.skeleton, path)
+    return fill_(_blank(fitted, variant), fitted.tensors, path)
+
+
+def require_floats(tensors: Mapping[str, Tensor], module: nn.Module, path: Path) -> None:
+    """Raise CheckpointError where the file has whole numbers for weights of the module."""
+    for name, tensor in module.state_dict().items():
+        stored = tensors.get(name)
         if stored is not None and tensor.is_floating_point() and not stored.is_floating_point():
             raise CheckpointError(f"{path}: {name} holds {stored.dtype} numbers; expected floating-point weights")
-    module = _blank(fitted, variant)
+
+
+def fill_(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> nn.Module:
+    """The module with these weights, which fit it, in place. Raises CheckpointError for NaN and infinities."""
     tracked = torch.zeros((), dtype=torch.int64)  # only these may be missing
-    module.load_state_dict({name: fitted.tensors.get(name, tracked) for name in module.state_dict()})
+    module.load_state_dict({name: tensors.get(name, tracked) for name in module.state_dict()})
     for name, tensor in module.state_dict().items():
         if not tensor.isfinite().all():
             bad = int((~tensor.isfinite()).sum())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,17 +16,21 @@ class CaptureError(ValueError):
     """`torch.export` could not turn the module into a graph."""
 
 
-def capture(module: nn.Module, inputs: Sequence[Any], *, dynamic_shapes: Any = None) -> GraphModule:
-    """The graph of `module` in eval mode on `inputs`; weights are shared with the module, not copied.
+def capture(
+    module: nn.Module, inputs: Sequence[Any], named: Mapping[str, Any] | None = None, *, dynamic_shapes: Any = None
+) -> GraphModule:
+    """The graph of `module` in eval mode on `inputs`, and `named` ones that its forward takes by name.
 
-    `dynamic_shapes` is torch.export's: one entry per input. Raises CaptureError with the line of the model that stopped
-    the capture.
+    Weights are shared with the module, not copied. `dynamic_shapes` is torch.export's: one entry per input. Raises
+    CaptureError with the line of the model that stopped the capture.
     """
     training = [name or "the model itself" for name, child in module.named_modules() if child.training]
     if training:
         raise CaptureError(f"{training[0]} is in training mode; expected a model in eval mode: call .eval() first")
     try:
-        program = torch.export.export(module, tuple(inputs), dynamic_shapes=dynamic_shapes, strict=False)
+        program = torch.export.export(
+            module, tuple(inputs), dict(named or {}), dynamic_shapes=dynamic_shapes, strict=False
+        )
     except (KeyboardInterrupt, MemoryError):
         raise
     except Exception as error:

@@ -35,7 +35,7 @@ def export_to(folder: Path, fault: Fault | None = None, **changed: object) -> Ex
         if fault is not None:
             right = loaded.load
             patch.setattr(
-                "fuseport.export.subject.load", lambda *words, **options: spoilt(right(*words, **options), fault)
+                "fuseport.export.loading.load", lambda *words, **options: spoilt(right(*words, **options), fault)
             )
         return export(replace(JOB, output_dir=folder, **changed))  # pyright: ignore
 

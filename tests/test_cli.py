@@ -78,7 +78,7 @@ def test_a_failed_check_exits_with_1(tmp_path: Path, capsys: pytest.CaptureFixtu
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--format", "onnx"], "--variant"),
+        (["--format", "onnx"], "no model: give a name of `fuseport list`, or your own with --model FILE.py:NAME"),
         (["--variant", "nope", "--format", "onnx"], "unknown variant 'nope'; known: shvit_s1"),
         (["--variant", "shvit_s5", "--format", "onnx"], "did you mean shvit_s"),
         (["--variant", "shvit_s1"], "no format asked for; known: onnx, coreml"),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import random
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import mil_fuzz
 import numpy as np
 import onnx
 import pytest
@@ -307,6 +310,22 @@ def test_the_command_as_a_shell_sees_it(tmp_path: Path, capsys: pytest.CaptureFi
     assert told["answers"] == {"not_run": "left out (--no-run)"}
     assert run("fuseport", "diff", a, str(tmp_path / "missing.onnx")) == 2
     assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_settings_are_found_beside_an_operator_that_was_added(tmp_path: Path) -> None:
+    found = compared(tmp_path, PLAIN, Net(strides=(2, 2), norm=True))
+    assert [(change.what, change.a, change.b) for change in found.settings] == [
+        ("node_conv_0 Conv: strides", "[1, 1]", "[2, 2]")
+    ]
+
+
+def test_damaged_files_are_compared_or_refused(tmp_path: Path) -> None:
+    pristine = Net(norm=True, before=NORMALISED).save(tmp_path / "pristine.onnx")
+    damaged = tmp_path / "damaged.onnx"
+    for seed in range(100):
+        damaged.write_bytes(mil_fuzz.damage_bytes(pristine.read_bytes(), random.Random(seed)))
+        with contextlib.suppress(ArtifactError):
+            assert diff(pristine, damaged, run=False).schema
 
 
 def test_what_cannot_be_read_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import random
 from pathlib import Path
 from xml.etree import ElementTree
 
+import mil_fuzz
 import pytest
 import torch
 from fuseport.export import to_coreml
@@ -154,6 +157,15 @@ def test_what_is_no_package_is_refused(tmp_path: Path) -> None:
         waivers(tmp_path, "")
         with pytest.raises(NotLinted):
             lint([tmp_path / name])
+
+
+def test_damaged_packages_are_looked_at_or_refused(tmp_path: Path) -> None:
+    pristine = mil_fuzz.rich_program().save(tmp_path / "pristine.mlpackage")
+    for seed in range(100):
+        damaged = tmp_path / f"{seed}.mlpackage"
+        mil_fuzz.damage(damaged, pristine, random.Random(seed))
+        with contextlib.suppress(NotLinted):
+            assert lint([damaged]).schema
 
 
 def test_the_command_as_a_shell_sees_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -311,6 +311,10 @@ def test_strides_beside_two(tmp_path: Path) -> None:
         assert ("conv-stride" in found) == broken, strides
 
 
+def test_patches_are_no_wide_kernels(tmp_path: Path) -> None:
+    assert linted(conv((16, 16), (1, 8, 2, 2), strides=[16, 16]), tmp_path) == {}
+
+
 def test_open_shapes_in_the_program_do_not_stop_the_lint(tmp_path: Path) -> None:
     def build(program: Program) -> None:
         program.input("x", (None, 8, 32), "fp16")

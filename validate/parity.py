@@ -67,7 +67,8 @@ def predict(runner: Runner, inputs: Mapping[str, NDArray], *, batch: int | None 
     """The outputs of `runner` for all samples of `inputs`, run `batch` samples at a time (None: all at once).
 
     Artifacts often have a fixed batch. The last batch is filled up by repeating its last sample, whose outputs are cut
-    off again. Raises a ValueError if the inputs disagree about the number of samples.
+    off again. An output that has no batch in front counts for every sample of its run.
+    Raises a ValueError if the inputs disagree about the number of samples.
     """
     counts = {name: len(values) for name, values in inputs.items()}
     if len(set(counts.values())) != 1 or 0 in counts.values():
@@ -78,9 +79,16 @@ def predict(runner: Runner, inputs: Mapping[str, NDArray], *, batch: int | None 
     for start in range(0, count, size):
         chosen = np.minimum(np.arange(start, start + size), count - 1)
         parts.append(runner({name: values[chosen] for name, values in inputs.items()}))
-    if len(parts) == 1 and size == count:
-        return {name: np.asarray(values) for name, values in parts[0].items()}
-    return {name: np.concatenate([np.atleast_1d(part[name]) for part in parts])[:count] for name in parts[0]}
+    return {name: np.concatenate([_rows(part[name], size) for part in parts])[:count] for name in parts[0]}
+
+
+def _rows(values: NDArray, size: int) -> NDArray:
+    """A row for each of the run's samples; one of an output without a batch has a dimension more, so that an artifact
+    that lost the batch still differs in shape."""
+    values = np.asarray(values)
+    if values.ndim and len(values) in (1, size):
+        return np.broadcast_to(values, (size, *values.shape[1:]))
+    return np.broadcast_to(values, (size, 1, *values.shape))
 
 
 def compare(

@@ -60,8 +60,8 @@ def normalise(pictures: NDArray[np.float32], mean: Sequence[float], std: Sequenc
         raise ValueError(f"expected {channels} means and stds, one per channel; got {len(mean)} and {len(std)}")
     if min(std) <= 0:
         raise ValueError(f"every std must be above 0, got {tuple(std)}")
-    shape = (1, channels, 1, 1)
-    return (pictures - np.asarray(mean, np.float32).reshape(shape)) / np.asarray(std, np.float32).reshape(shape)
+    centre, spread = (np.asarray(values, np.float64).reshape(1, channels, 1, 1) for values in (mean, std))
+    return ((pictures - centre) / spread).astype(np.float32)
 
 
 def _picture(index: int, shape: tuple[int, int, int], seed: int) -> NDArray[np.uint8]:

@@ -12,7 +12,7 @@ import click
 
 from ..baseline import NAME, Accepted
 from .github_summary import append_summary, github_summary
-from .model_options import FILE, model_options, require_positive, source_of
+from .model_options import FILE, model_options, named, require_positive, source_of
 from .report_option import REPORT, write_reports
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def _asked(options: dict[str, Any]) -> Asked:
     return Asked(
         artifacts=tuple(dict.fromkeys(options["artifacts"])),
         against=options["against"],
-        source=source_of(options["variant"] or "", options),
+        source=source_of(_name(options), options),
         checks=Checks(
             samples=options["samples"],
             images=options["images"],
@@ -142,6 +142,11 @@ def _asked(options: dict[str, Any]) -> Asked:
         output_map=_map(options["output_map"], "--output-map"),
         input_range=options["input_range"],
     )
+
+
+def _name(options: dict[str, Any]) -> str:
+    """The model that the options name; "" where none does."""
+    return named(options["variant"], options) if options["variant"] or options["model"] else ""
 
 
 def _map(texts: Sequence[str], option: str) -> dict[str, str]:

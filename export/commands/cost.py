@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .model_options import model_options, source_of
+from .model_options import model_options, own, source_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("subjects", nargs=-1, required=True, metavar="VARIANT|FILE…")
+@click.argument("subjects", nargs=-1, metavar="VARIANT|FILE…")
 @model_options
 @click.option("--per-layer", is_flag=True, help="Also a row for each module.")
 @click.option("--depth", type=click.IntRange(1), metavar="N", help="Cut module paths to N components.")
@@ -33,6 +33,10 @@ def command(subjects: tuple[str, ...], per_layer: bool, depth: int | None, as_js
     from ..cost import cost, cost_json
     from ..given import given
 
+    if options["model"]:
+        subjects = (own(options["model"]), *subjects)
+    if not subjects:
+        raise click.UsageError("nothing to count: give variants, files, or your own model with --model FILE.py:NAME")
     try:
         reports = [cost(given(text, source_of(text, options))) for text in subjects]
     except ValueError as error:

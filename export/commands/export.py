@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .model_options import model_options, require_positive, source_of
+from .model_options import model_options, named, require_positive, source_of
 from .report_option import REPORT, write_reports
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ FOLDER = click.Path(path_type=Path, file_okay=True)
 
 
 @click.command("export-model")
-@click.option("--variant", required=True, metavar="NAME", help="The model; `fuseport list` shows all names.")
+@click.option("--variant", metavar="NAME", help="The model; `fuseport list` shows all names.")
 @click.option(
     "--format", "formats", multiple=True, metavar="FORMAT", help="onnx or coreml; may be given several times."
 )
@@ -35,7 +35,7 @@ FOLDER = click.Path(path_type=Path, file_okay=True)
 @click.option("--opset", type=int, metavar="N", help="ONNX opset (20).")
 @click.option("--no-simplify", is_flag=True, help="Leave onnxsim out.")
 @click.option("--external-data", is_flag=True, help="ONNX weights in a file of their own, also below 2 GB.")
-@click.option("--batch-size", type=int, default=1, metavar="N", help="Pictures per call, fixed in the file (1).")
+@click.option("--batch-size", type=int, metavar="N", help="Samples per call, fixed in the file (1).")
 @click.option(
     "--dynamic-batch",
     is_flag=False,
@@ -51,8 +51,12 @@ FOLDER = click.Path(path_type=Path, file_okay=True)
     help="Take pictures of 0..255 and normalise inside; the layout is ONNX's.",
 )
 @click.option("--labels", metavar="FILE|imagenet-1k", help="Class names, one per line, to store in the file.")
-@click.option("--input-name", default="image", metavar="NAME", help="Name of the input (image).")
-@click.option("--output-name", metavar="NAME", help="Name of the output (logits; stage1, stage2, … for features).")
+@click.option("--input-name", metavar="NAME", help="Name of the input (image; of your own model: forward's).")
+@click.option(
+    "--output-name",
+    metavar="NAME",
+    help="Name of the output (logits; stage1, stage2, … for features); of your own model NAME,NAME for several.",
+)
 @click.option("--output-dir", type=FOLDER, default=Path(), metavar="DIR", help="Where files go (the current folder).")
 @click.option("--name", metavar="NAME", help="Name of the files, without suffix (the variant's).")
 @click.option("--images", type=FOLDER, metavar="DIR", help="Check on the pictures of a folder.")
@@ -74,6 +78,7 @@ def command(**options: Any) -> None:
     \b
     export-model --variant shvit_s4 --format onnx --format coreml
     export-model --variant swiftformer_l1 --checkpoint l1.pth --format coreml --image-input --labels imagenet-1k
+    export-model --model net.py:build --input-shape 1,3,224,224 --checkpoint net.pth --format onnx
     """
     from .. import terminal
     from ..pipeline import UsageError, export
@@ -129,7 +134,7 @@ def _job(options: dict[str, Any]) -> Job:
         seed=options["seed"],
     )
     return Job(
-        source=source_of(options["variant"], options),
+        source=source_of(named(options["variant"], options), options),
         formats=tuple(dict.fromkeys(map(_format, options["formats"]))),
         request=request,
         checks=checks,

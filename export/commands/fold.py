@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .model_options import FILE, model_options, source_of
+from .model_options import FILE, model_options, named, source_of
 
 if TYPE_CHECKING:
     from ...reparam import Folded
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 @click.command("fold")
-@click.argument("variant")
+@click.argument("variant", required=False)
 @model_options
 @click.option("--output", type=FILE, metavar="FILE.pt2", help="Save the folded model as torch.export.save does.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 @click.option("--quiet", is_flag=True, help="Print errors only.")
-def command(variant: str, output: Path | None, as_json: bool, quiet: bool, **options: Any) -> None:
+def command(variant: str | None, output: Path | None, as_json: bool, quiet: bool, **options: Any) -> None:
     """Fold a model and list every rewrite: rule, place, operators before and after, float64 error of its proof.
 
     Also what was refused and why, and what the model costs before and after.
@@ -32,6 +32,7 @@ def command(variant: str, output: Path | None, as_json: bool, quiet: bool, **opt
 
     if output is not None and output.suffix != ".pt2":
         raise click.UsageError(f"--output must end in .pt2, got {output}")
+    variant = named(variant, options)
     with terminal.progress(show=not quiet and not as_json) as announce:
         prepared = fold_source(source_of(variant, options), announce=announce)
     if output is not None:

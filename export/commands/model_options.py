@@ -17,6 +17,15 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 FILE = click.Path(path_type=Path)
 
 OPTIONS = (
+    click.option("--model", metavar="FILE.py:NAME", help="Your own model: a class, a function that makes it, or it."),
+    click.option(
+        "--input-shape",
+        "input_shapes",
+        multiple=True,
+        metavar="[NAME=]SHAPE[:DTYPE[:LIMIT]]",
+        help="What your model takes, batch first, as in 1,3,224,224 or ids=1,16:int64:30522; once for each input.",
+    ),
+    click.option("--own-weights", is_flag=True, help="Keep the weights that your own model's code gives it."),
     click.option("--checkpoint", type=FILE, metavar="FILE", help="Weights: .pth, .pt or .safetensors."),
     click.option("--checkpoint-key", metavar="KEY", help="Where in the checkpoint the state dict is; else searched."),
     click.option(
@@ -46,7 +55,13 @@ def model_options(function: Function) -> Function:
 
 def source_of(variant: str, options: dict[str, Any]) -> Source:
     """The options as a Source; click.UsageError for those that contradict each other or say nothing."""
+    from ...models.inputs import InputError, parse
     from ..job import Source
+
+    try:
+        inputs = tuple(map(parse, options["input_shapes"]))
+    except InputError as error:
+        raise click.UsageError(str(error)) from error
 
     if options["pretrained"] and options["checkpoint"]:
         raise click.UsageError("--checkpoint and --pretrained both name weights; give one of them")
@@ -60,8 +75,29 @@ def source_of(variant: str, options: dict[str, Any]) -> Source:
         in_chans=options["in_chans"],
         model_args=dict(map(model_arg, options["model_args"])),
         image_size=options["image_size"],
+        inputs=inputs,
+        own_weights=options["own_weights"],
         seed=options["seed"],
     )
+
+
+def named(variant: str | None, options: dict[str, Any]) -> str:
+    """The model that a command is about, a variant or the user's own; click.UsageError for both or none."""
+    model = options["model"]
+    if model is None and variant is None:
+        raise click.UsageError("no model: give a name of `fuseport list`, or your own with --model FILE.py:NAME")
+    if model is None:
+        return str(variant)
+    if variant is not None:
+        raise click.UsageError(f"{variant} and --model {model} both name a model; give one of them")
+    return own(model)
+
+
+def own(model: str) -> str:
+    """What `--model` says; click.UsageError for what is no place in a file."""
+    if ".py" not in model:
+        raise click.UsageError(f"--model takes FILE.py:NAME, as in net.py:build; got {model!r}")
+    return model
 
 
 def require_positive(options: dict[str, Any], *names: str) -> None:

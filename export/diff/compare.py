@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from pathlib import Path
 
-from ..artifact import NotRun, TensorSpec
-from ..opened import open_artifact
+from ..artifact import NotRun, TensorSpec, in_one_line
+from ..opened import ArtifactError, open_artifact
 from ..to_onnx import NAME as ONNX
 from .answers import Answers, answers
 from .contents import Contents, Node
@@ -85,8 +85,13 @@ def diff(a: Path, b: Path, *, run: bool = True, seed: int = 0) -> Difference:
 
 
 def _read(path: Path) -> Contents:
-    artifact = open_artifact(path)
-    return read_onnx(artifact) if artifact.format == ONNX else read_mil(artifact)
+    try:
+        artifact = open_artifact(path)
+        return read_onnx(artifact) if artifact.format == ONNX else read_mil(artifact)
+    except ArtifactError:
+        raise
+    except (ValueError, TypeError, LookupError, AttributeError) as error:  # text that is none, numbers of no type
+        raise ArtifactError(f"{path}: is damaged, or something else: {in_one_line(error)}") from error
 
 
 def difference(a: Contents, b: Contents, outcome: Answers | NotRun) -> Difference:
@@ -211,13 +216,15 @@ def _settings(a: Contents, b: Contents) -> Iterator[Change]:
             yield Change(f"{first.module or first.name} {first.operator}: {change.what}", change.a, change.b)
 
 
-def _aligned(a: Iterable[Node], b: Iterable[Node]) -> Iterator[tuple[Node, Node]]:
-    first, second = list(a), list(b)
-    keys = [[(node.operator, node.module) for node in nodes] for nodes in (first, second)]
-    if keys[0] != keys[1]:  # without modules, which one of the files may not tell
-        keys = [[(node.operator, "") for node in nodes] for nodes in (first, second)]
+def _aligned(a: Sequence[Node], b: Sequence[Node]) -> Iterator[tuple[Node, Node]]:
+    """Pairs of nodes that stand for each other: operators in the same order, within the same module if both tell."""
+    if [node.operator for node in a] == [node.operator for node in b]:
+        yield from zip(a, b, strict=True)
+        return
+    told = all(any(node.module for node in nodes) for nodes in (a, b))
+    keys = [[(node.operator, node.module if told else "") for node in nodes] for nodes in (a, b)]
     for at, other, length in SequenceMatcher(None, *keys, autojunk=False).get_matching_blocks():
-        yield from zip(first[at : at + length], second[other : other + length], strict=True)
+        yield from zip(a[at : at + length], b[other : other + length], strict=True)
 
 
 def _metadata(contents: Contents) -> dict[str, str]:

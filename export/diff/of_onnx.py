@@ -46,21 +46,21 @@ def read_onnx(artifact: Artifact) -> Contents:
 
 
 def _constants(graph: Any, path: Path) -> Iterator[Value]:
-    """Initializers and constant nodes; a Constant of another attribute than `value` is read through onnx as well."""
-    from onnx import helper
+    """Initializers and constant nodes, those of numbers."""
+    from onnx import TensorProto, helper
 
     for tensor in graph.initializer:
-        yield _value(tensor, tensor.name, path)
+        if tensor.data_type != TensorProto.STRING:
+            yield _value(tensor, tensor.name, path)
     for node in graph.node:
-        if node.op_type == "Constant" and node.attribute:
-            found = helper.get_attribute_value(node.attribute[0])
-            if hasattr(found, "data_type"):
-                yield _value(found, node.output[0], path)
-            elif not isinstance(found, bytes) and not (
-                isinstance(found, list) and found and isinstance(found[0], bytes)
-            ):
-                array = np.asarray(found, None if np.asarray(found).dtype.kind != "f" else np.float32)
-                yield Value(node.output[0], array.shape, array.dtype.name, array.nbytes, partial(np.asarray, array))
+        if node.op_type != "Constant" or not node.attribute:
+            continue
+        found = helper.get_attribute_value(node.attribute[0])
+        if hasattr(found, "data_type") and found.data_type != TensorProto.STRING:
+            yield _value(found, node.output[0], path)
+        elif (array := np.asarray(found)).dtype.kind in "if":
+            array = array.astype(np.float32) if array.dtype.kind == "f" else array
+            yield Value(node.output[0], array.shape, array.dtype.name, array.nbytes, partial(np.asarray, array))
 
 
 def _value(tensor: Any, name: str, path: Path) -> Value:
@@ -74,7 +74,10 @@ def _value(tensor: Any, name: str, path: Path) -> Value:
 def _numbers(tensor: Any, path: Path) -> NDArray:
     from onnx import numpy_helper
 
-    found = numpy_helper.to_array(tensor, base_dir=str(path.parent))
+    try:
+        found = numpy_helper.to_array(tensor, base_dir=str(path.parent))
+    except Exception as error:  # fewer numbers than the shape says, a file that is not there
+        raise ArtifactError(f"{path}: the weight {tensor.name!r} cannot be read: {in_one_line(error)}") from error
     return found.astype(np.float32) if found.dtype.kind not in "iub" else found
 
 

@@ -18,11 +18,9 @@ def _linear(program: Program, _: int) -> Iterator[Place]:
 
 def _softmax(program: Program, _: int) -> Iterator[Place]:
     for made in program.of_type("softmax"):
-        axis, rank = program.constant(made, "axis"), len(program.shape(made, "x") or ())
-        if rank > 2 and (-1 if axis is None else int(axis)) % rank >= rank - 2:
-            yield at(
-                made, f"softmax over {'width' if (-1 if axis is None else int(axis)) % rank == rank - 1 else 'height'}"
-            )
+        rank = len(program.shape(made, "x") or ())
+        if rank > 2 and (axis := program.axis(made) % rank) >= rank - 2:
+            yield at(made, f"softmax over {'width' if axis == rank - 1 else 'height'}")
 
 
 def _fused(program: Program, _: int) -> Iterator[Place]:

@@ -43,15 +43,21 @@ def _convolutions(program: Program) -> Iterator[_Convolution]:
 def _too_wide(program: Program, chip: int) -> Iterator[Place]:
     width, height = (13, 29) if chip < 14 else (16, 32)
     for found in _convolutions(program):
-        if len(found.kernel) == 2 and (found.kernel[1] > width or found.kernel[0] > height):
+        too_wide = len(found.kernel) == 2 and (found.kernel[1] > width or found.kernel[0] > height)
+        if too_wide and _overlaps(found):
             yield at(found.made, f"kernel {_told(found.kernel)}; at float16 at most {height} high and {width} wide")
+
+
+def _overlaps(found: _Convolution) -> bool:
+    """Whether windows share pixels. Those of patches do not: a rearrangement and a product, for which no source gives
+    a limit (the limits of kernels were measured at stride 1)."""
+    return any(step < size for step, size in zip(found.strides, found.kernel, strict=False))
 
 
 def _large(program: Program, chip: int) -> Iterator[Place]:
     rejected = {place.name for place in _too_wide(program, chip)}
     for found in _convolutions(program):
-        stepped = all(step < size for step, size in zip(found.strides, found.kernel, strict=True))
-        if max(found.kernel, default=0) >= LARGE and stepped and found.made.name not in rejected:
+        if max(found.kernel, default=0) >= LARGE and _overlaps(found) and found.made.name not in rejected:
             yield at(found.made, f"kernel {_told(found.kernel)}")
 
 
@@ -124,7 +130,8 @@ RULES = (
     Rule(
         "kernel-too-wide",
         "error",
-        "Reverse engineering: at float16 a kernel is at most 13 wide and 29 high on the A13 and M1, 16 and 32 after.",
+        "Reverse engineering: at float16 a kernel is at most 13 wide and 29 high on the A13 and M1, 16 and 32 after. "
+        "Patches, whose windows do not overlap, are left out here: the limits were measured at stride 1.",
         (GUIDE,),
         "Two kernels in a row, k = k1 + k2 - 1, or the image rearranged (space to depth) before a smaller one.",
         _too_wide,

@@ -17,8 +17,8 @@ from .sources import issue
 
 def _powers(program: Program, _: int) -> Iterator[Place]:
     for made in program.of_type("pow"):
-        base = program.constant(made, "x")
-        if base is not None and np.all(np.asarray(base) == 2):
+        base = np.asarray(program.constant(made, "x"))
+        if base.dtype.kind in "iuf" and base.size and np.all(base == 2):
             yield at(made, "a power of the constant 2")
 
 

@@ -21,8 +21,8 @@ def _products(program: Program, _: int) -> Iterator[Place]:
 
 def _arguments(program: Program, _: int) -> Iterator[Place]:
     for made in program.of_type("reduce_argmax", "reduce_argmin"):
-        shape, axis = program.shape(made, "x") or (), program.constant(made, "axis")
-        length = shape[-1 if axis is None else int(axis)] if shape else None
+        shape, axis = program.shape(made, "x") or (), program.axis(made)
+        length = shape[axis] if -len(shape) <= axis < len(shape) else None
         if length is not None and length > LONGEST:
             yield at(made, f"along an axis of {length:,}")
 

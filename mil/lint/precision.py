@@ -29,7 +29,8 @@ def _wide(program: Program, _: int) -> Iterator[Place]:
 
 def _integers(program: Program, chip: int) -> Iterator[Place]:
     for made in program.of_type("cast"):
-        if chip < 14 and made.outputs[0].type.dtype is not None and made.outputs[0].type.dtype.name == "int32":
+        made_types = [output.type.dtype.name for output in made.outputs if output.type.dtype is not None]
+        if chip < 14 and "int32" in made_types:
             yield at(made, "casts to int32")
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from ..features import Feature
 from ..program import Constant, Function, Operation, ValueType
 
@@ -97,9 +99,13 @@ class Program:
         return isinstance(binding, Constant) or binding in self.stored
 
     def numbers(self, operation: Operation, key: str, default: tuple[int, ...] = ()) -> tuple[int, ...]:
-        """A constant list of integers; the default where it is missing."""
-        found = self.constant(operation, key)
-        return default if found is None else tuple(int(value) for value in found)
+        """A constant list of integers; the default where it is missing, or no list of numbers."""
+        found = np.asarray(self.constant(operation, key))
+        return tuple(int(value) for value in found.ravel()) if found.dtype.kind in "iu" else default
+
+    def axis(self, operation: Operation, key: str = "axis") -> int:
+        """A constant axis; the last where it is missing."""
+        return next(iter(self.numbers(operation, key)), -1)
 
     def of_type(self, *types: str) -> Iterator[Operation]:
         """The operations of these types."""
