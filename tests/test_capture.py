@@ -108,3 +108,20 @@ def test_an_alias_of_a_fresh_value_may_be_written() -> None:
     assert not any(mutates(node) for node in captured.graph.nodes)
     assert "alias" in {operator_name(node) for node in captured.graph.nodes}
     torch.testing.assert_close(captured(x), OnAlias()(x))
+
+
+class Shifted(nn.Module):
+    """Writes into a part of a fresh value through a view of it, as relative positions are added to attention."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = 2 * x.transpose(1, 2) @ x
+        y[:, 1:] = (y[:, 1:].reshape(1, 2, -1) + 1).reshape(1, 2, 3)
+        return y.transpose(1, 2).reshape(1, 9)
+
+
+def test_what_is_left_of_views_asks_nothing_of_the_layout() -> None:
+    x = torch.arange(12.0).reshape(1, 4, 3)
+    graph = capture(Shifted().eval(), (x,))
+    targets = {node.target for node in graph.graph.nodes}
+    assert not targets & {torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default}
+    torch.testing.assert_close(graph(x.double()), Shifted()(x.double()))
