@@ -258,7 +258,7 @@ def timing(result: Result, backend: str) -> str:
     return f"{result.latency_ms[backend]:.0f} ({result.ratio.get(backend, 1.0):.2f}){slower}"
 
 
-COLOURS = dict(zip(("none", "hourglass", "evit", "tome", "act", "ats", "evo", "smyrf"), (
+COLOURS: dict[str, str] = dict(zip(("none", "hourglass", "evit", "tome", "act", "ats", "evo", "smyrf"), (
     "#000000", "#1b9e77", "#d95f02", "#7570b3", "#e7298a", "#66a61e", "#e6ab02", "#a6761d"), strict=True))  # fmt: skip
 
 

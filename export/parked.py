@@ -27,6 +27,9 @@ HEAVY_BYTES = 2**30
 LARGE_BYTES = 2**20
 """Tensors below this size are left alone."""
 
+M_MMAP_THRESHOLD = -3
+"""Of malloc.h: blocks from this size on are mapped, each by itself."""
+
 Holder = nn.Module | ExportedProgram
 
 
@@ -48,10 +51,20 @@ def parked(folder: Path, holders: Iterable[Holder], *, but: Iterable[Holder] = (
         try:
             yield
         finally:
+            _give_back()  # what the block has freed goes first
             file.seek(0)
             for storage in waiting:
                 _read(file, _bytes_of(storage))
-            _give_back()
+
+
+def free_at_once(holder: Holder) -> None:
+    """For a heavy model: from here on the C library returns every large block to the system when it is freed.
+
+    By itself glibc keeps blocks below 32 MiB, such as the weights and values of a layer, in a heap full of holes.
+    """
+    tune = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if tune is not None and sum(storage.nbytes() for storage in _storages(holder).values()) >= HEAVY_BYTES:
+        tune(M_MMAP_THRESHOLD, LARGE_BYTES)
 
 
 def _put_away(file: IO[bytes], storage: UntypedStorage) -> bool:

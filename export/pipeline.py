@@ -25,7 +25,7 @@ from .cover import cover
 from .job import Job
 from .labels import read_labels
 from .metadata import input_contract, metadata_of, static_form
-from .parked import parked
+from .parked import free_at_once, parked
 from .program import Prepared, prepare
 from .report import SCHEMA, ExportReport, Result, outcome_of, report_json
 from .stages import Stages
@@ -46,6 +46,7 @@ def export(job: Job, *, announce: Callable[[str], None] = lambda stage: None) ->
     stages = Stages(announce)
     with stages("load"):
         job, loaded = _usable(job)
+    free_at_once(loaded.loaded.module)
     prepared = prepare(loaded, job, stages)
     with _room(job) as room:
         report = _fill(room, job, loaded, prepared, stages)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from fuseport.export import parked as file
-from fuseport.export.parked import parked
+from fuseport.export.parked import free_at_once, parked
 from torch import nn
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="parks on Linux only")
@@ -95,3 +95,12 @@ def test_a_light_model_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyP
     kept = module[0].get_parameter("weight").clone()
     with parked(tmp_path, [module]):
         assert torch.equal(module[0].get_parameter("weight"), kept)
+
+
+def test_a_large_block_goes_back_when_it_is_freed(tmp_path: Path) -> None:
+    """Also where a later block lies behind it in the heap."""
+    free_at_once(network())
+    blocks = [torch.ones(4 * MIB // 4) for _ in range(20)]
+    held = resident()
+    del blocks[:-1]
+    assert held - resident() > 70 * MIB
