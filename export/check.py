@@ -17,7 +17,7 @@ from ..validate.parity import Parity, compare, predict
 from ..validate.verdict import Tolerance
 from .artifact import Artifact, NotRun
 from .engines import Engine, Rounds, engines
-from .graph_check import GRAVE, graph_error
+from .graph_check import GRAVE, GraphError, graph_error
 from .job import Checks
 from .locate import Located, locate
 from .rounded import (
@@ -41,6 +41,8 @@ class Check:
     parity: Parity | NotRun
     layer: Layer | None = None
     """Where the error of a failed check begins, if one layer stands out."""
+    graph: GraphError | None = None
+    """What is left of the error of a float16 file when float16 is taken out of it."""
 
 
 @dataclass(frozen=True)
@@ -92,71 +94,68 @@ def _of_values(module: GraphModule, mixed: Mixed | None, inputs: Sequence[Tensor
     return answers_of_rounded_values(module, inputs, size)
 
 
-def check(
-    artifact: Artifact, subject: Subject, ours: Yardstick, options: Checks, program: ExportedProgram
-) -> tuple[Check, ...]:
-    """Open the saved file in each engine of its format, run it, compare; where it fails, say at which layer.
-
-    `program` is the one that the file was converted from.
-    """
+def check(artifact: Artifact, subject: Subject, ours: Yardstick, options: Checks) -> tuple[Check, ...]:
+    """Open the saved file in each engine of its format, run it, compare. The weights of `subject` are not read."""
     feed = laid_out(artifact, subject.feed)
-    return tuple(_checked(engine, artifact, feed, subject, ours, options, program) for engine in engines(artifact))
+    return tuple(_checked(engine, artifact, feed, subject, ours, options) for engine in engines(artifact))
 
 
 def _checked(
-    engine: Engine,
-    artifact: Artifact,
-    feed: Values,
-    subject: Subject,
-    ours: Yardstick,
-    options: Checks,
-    program: ExportedProgram,
+    engine: Engine, artifact: Artifact, feed: Values, subject: Subject, ours: Yardstick, options: Checks
 ) -> Check:
-    if isinstance(engine.run, NotRun):
-        return Check(engine.name, engine.run)
-    made = predict(engine.run, feed, batch=_fixed_batch(artifact))
+    run = engine.open()
+    if isinstance(run, NotRun):
+        return Check(engine.name, run)
+    made = predict(run, feed, batch=_fixed_batch(artifact))
     given = {name: values for name, values in made.items() if name not in _added(artifact)}
     parity = _parity(engine, artifact, given, subject, ours, options)
-    if ours.graph and parity.verdict == "passed" and (artifact.precision, engine.rounds) == ("float16", "weights"):
-        return _graph_checked(Check(engine.name, parity), given, artifact, feed, subject, ours, program)
-    return _explained(Check(engine.name, parity), engine, artifact, feed, subject, program)
-
-
-def _graph_checked(
-    made: Check,
-    given: Values,
-    artifact: Artifact,
-    feed: Values,
-    subject: Subject,
-    ours: Yardstick,
-    program: ExportedProgram,
-) -> Check:
-    """A passed check of a float16 file with the judgement of its graph; failed where a layer is plainly wrong."""
+    if not ours.graph or parity.verdict != "passed" or (artifact.precision, engine.rounds) != ("float16", "weights"):
+        return Check(engine.name, parity)
     found = graph_error(ours.truth, ours.reference, ours.costs["float16", "weights"], given)
+    told = f"{parity.reason}; {found.told()}" if found else parity.reason
+    return Check(engine.name, replace(parity, reason=told), graph=found)
+
+
+def explained(
+    checks: tuple[Check, ...], artifact: Artifact, subject: Subject, program: ExportedProgram
+) -> tuple[Check, ...]:
+    """The checks, those that failed with the layer at which they do. `artifact` was converted from `program`.
+
+    A float16 file whose graph is beyond its bound fails here, if one of its layers is plainly wrong.
+    """
+    feed = laid_out(artifact, subject.feed)
+    rounds: dict[str, Rounds] = {engine.name: engine.rounds for engine in engines(artifact)}
+    return tuple(
+        _graph_explained(made, made.graph, artifact, feed, subject, program)
+        if made.graph is not None and not made.graph.passes
+        else _explained(made, rounds[made.engine], artifact, feed, subject, program)
+        for made in checks
+    )
+
+
+def _graph_explained(
+    made: Check, graph: GraphError, artifact: Artifact, feed: Values, subject: Subject, program: ExportedProgram
+) -> Check:
     assert isinstance(made.parity, Parity)
-    if found is None:
-        return made
-    parity = replace(made.parity, reason=f"{made.parity.reason}; {found.told()}")
-    if found.passes:
-        return replace(made, parity=parity)
-    located = locate(artifact, subject, program, feed, rounds="weights", sample=0)
+    located = locate(artifact, subject, program, feed, rounds="weights")
     if located.layer is None or located.layer.excess <= GRAVE:
-        return replace(made, parity=parity)
-    reason = f"{found.told()}; {located.reason}"
-    first, *rest = parity.outputs
-    failed = replace(first, verdict="failed", reason=reason)
-    return Check(made.engine, replace(parity, verdict="failed", reason=reason, outputs=(failed, *rest)), located.layer)
+        return made
+    reason = f"{graph.told()}; {located.reason}"
+    first, *rest = made.parity.outputs
+    outputs = (replace(first, verdict="failed", reason=reason), *rest)
+    parity = replace(made.parity, verdict="failed", reason=f"{first.name}: {reason}", outputs=outputs)
+    return replace(made, parity=parity, layer=located.layer)
 
 
 def _explained(
-    made: Check, engine: Engine, artifact: Artifact, feed: Values, subject: Subject, program: ExportedProgram
+    made: Check, rounds: Rounds, artifact: Artifact, feed: Values, subject: Subject, program: ExportedProgram
 ) -> Check:
     if isinstance(made.parity, NotRun) or made.parity.verdict != "failed":
         return made
     failed = next(output for output in made.parity.outputs if output.verdict == "failed")
-    located = locate(artifact, subject, program, feed, rounds=engine.rounds, sample=failed.worst_sample or 0)
+    located = locate(artifact, subject, program, feed, rounds=rounds, sample=failed.worst_sample or 0)
     reason = f"{made.parity.reason}; {located.reason}{_advice(artifact, located)}"
-    return Check(made.engine, replace(made.parity, reason=reason), located.layer)
+    return replace(made, parity=replace(made.parity, reason=reason), layer=located.layer)
 
 
 def _advice(artifact: Artifact, located: Located) -> str:

@@ -55,13 +55,13 @@ class Stream:
         return tree_map(lambda leaf: self._stored(leaf, self._results), value)
 
     def given(self, value: Any) -> Any:
-        """A weight or a constant of the program, as this stream stores it."""
-        return tree_map(lambda leaf: self._stored(leaf, None if self._float32 else self._weights), value)
+        """A weight or a constant of the program: rounded where it is read, so that it is not held twice."""
+        return value
 
     def computed(self, node: Node) -> Any:
         """The node's value from those it reads."""
         wide = node.name in self._float32
-        args, kwargs = map_arg((node.args, node.kwargs), self._read if self._float32 and not wide else self.values.get)
+        args, kwargs = map_arg((node.args, node.kwargs), lambda read: self.read(read, wide=wide))
         named = {name: self._wide(value) for name, value in kwargs.items()}
         target = _ANY_STRIDES.get(node.target, node.target)
         assert callable(target)
@@ -70,8 +70,11 @@ class Stream:
         through = None if wide else self._results
         return tree_map(lambda leaf: self._stored(leaf, through), target(*map(self._wide, args), **named))
 
-    def _read(self, node: Node) -> Any:
-        through = self._results if node.op == "call_function" or node in self._inputs else self._weights
+    def read(self, node: Node, *, wide: bool = False) -> Any:
+        """The value of `node` as a node reads it that is `wide`, or not."""
+        computed = node.op == "call_function" or node in self._inputs
+        narrow = self._weights if not computed else self._results if self._float32 else None
+        through = None if wide else narrow
         return tree_map(lambda leaf: self._stored(leaf, through), self.values[node])
 
     def _stored(self, value: Any, through: torch.dtype | None) -> Any:
@@ -143,7 +146,7 @@ def run_alone(
     last = {read: node for node in program.graph.nodes for read in node.all_input_nodes}
     for node in program.graph.nodes:
         if node.op == "output":
-            return [way.values.pop(read) for read in node.args[0]]
+            return [way.read(read, wide=True) for read in node.args[0]]
         if node.op != "call_function":
             way.values[node] = _given(program, node, stored, way)
             continue

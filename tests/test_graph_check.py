@@ -9,13 +9,13 @@ import mil_mutations
 import numpy as np
 import pytest
 from fuseport.export import to_coreml
-from fuseport.export.check import Check, check, yardstick
+from fuseport.export.check import Check, check, explained, yardstick
 from fuseport.export.graph_check import graph_error
 from fuseport.export.job import Checks, Job, Source
-from fuseport.export.program import Prepared, prepare
+from fuseport.export.program import prepare
 from fuseport.export.request import Request
 from fuseport.export.stages import Stages
-from fuseport.export.subject import Subject, subject
+from fuseport.export.subject import subject
 from fuseport.validate.parity import Parity
 
 
@@ -27,15 +27,15 @@ def test_a_fault_below_the_bound_of_float16_is_seen(tmp_path: Path) -> None:
     names = {"input_names": model.input_names, "output_names": model.output_names, "export_id": ""}
     good = to_coreml.convert(prepared.program, tmp_path / "good.mlpackage", Request(), {}, **names)
     ours = yardstick(model, prepared.folded, {"float16"}, (prepared.program, ()))
-    exact = check(good, model, ours, job.checks, prepared.program)[0]
+    exact = check(good, model, ours, job.checks)[0]
     assert isinstance(exact.parity, Parity)
     assert exact.parity.verdict == "passed"
     assert "beside the model with the same constants rounded" in exact.parity.reason
     assert ", within " in exact.parity.reason.split("constants rounded")[1]
     where = one_channel_wrong(good.path)
-    blunt = check(good, model, replace(ours, graph=False), job.checks, prepared.program)
+    blunt = check(good, model, replace(ours, graph=False), job.checks)
     assert [verdict(one) for one in blunt] == ["passed", "passed"]
-    sharp = check(good, model, ours, job.checks, prepared.program)[0]
+    sharp = explained(check(good, model, ours, job.checks), good, model, prepared.program)[0]
     assert verdict(sharp) == "failed"
     assert sharp.layer is not None
     assert sharp.layer.tensor == where

@@ -41,14 +41,14 @@ def test_rounded_and_blurred_models_are_near_the_model_and_differ_from_it() -> N
     with torch.no_grad():
         expected = model(x)
     for found in (
-        answers_of_rounded_values(folded, x),
-        answers_of_rounded_weights(folded, x),
-        *neighbours(folded, x, "float16"),
-        *neighbours(folded, x, "float16", weights_only=True),
+        answers_of_rounded_values(folded, (x,)),
+        answers_of_rounded_weights(folded, (x,)),
+        *neighbours(folded, (x,), "float16"),
+        *neighbours(folded, (x,), "float16", weights_only=True),
     ):
         assert_close(found[0], expected, 5e-2)
         assert abs(found[0] - expected.numpy()).max() > 1e-6
-    for found in neighbours(folded, x, "float32"):
+    for found in neighbours(folded, (x,), "float32"):
         assert_close(found[0], expected, 1e-4)
     assert all(torch.equal(value, before[name]) for name, value in folded.state_dict().items())
 
@@ -57,7 +57,7 @@ def test_a_batch_that_is_fixed_is_filled_up() -> None:
     model, x = tiny(depth=1), image((3, 3, 64, 64), "A")
     folded = fold(capture(model, (x[:2],)), RULES).module
     with torch.no_grad():
-        assert_close(answers_of_rounded_values(folded, x, 2)[0], model(x), 5e-2)
+        assert_close(answers_of_rounded_values(folded, (x,), 2)[0], model(x), 5e-2)
 
 
 @pytest.fixture
