@@ -49,7 +49,7 @@ def export(job: Job, *, announce: Callable[[str], None] = lambda stage: None) ->
     with _room(job) as room:
         report = _fill(room, job, loaded, prepared, stages)
         (room / f"{job.stem}.report.json").write_text(report_json(report), encoding="utf-8")
-        return replace(report, folder=_put_in_place(room, job, report))
+        return _moved(report, _put_in_place(room, job, report))
 
 
 def _usable(job: Job) -> tuple[Job, Subject]:
@@ -152,6 +152,15 @@ def _result(
         checks = check(artifact, loaded, ours, job.checks, prepared.program)
     with stages(f"look for weights that the check of {artifact.path.name} cannot see"):
         return Result(artifact, checks, cover(loaded, checks))
+
+
+def _moved(report: ExportReport, folder: Path) -> ExportReport:
+    """The report of files that now lie in `folder`."""
+    results = tuple(
+        replace(result, artifact=replace(result.artifact, path=folder / result.artifact.path.name))
+        for result in report.results
+    )
+    return replace(report, folder=folder, results=results)
 
 
 def _put_in_place(room: Path, job: Job, report: ExportReport) -> Path:
