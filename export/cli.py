@@ -15,7 +15,10 @@ import sys
 import click
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-COMMANDS = ("export", "check", "diff", "lint", "list", "show", "cost", "profile", "fold", "convert", "xcode", "report")
+COMMANDS = (
+    *("export", "check", "diff", "lint", "list", "show", "cost", "profile", "fold"),
+    *("convert", "xcode", "report", "doctor"),
+)
 """In the order in which `fuseport --help` lists them."""
 
 

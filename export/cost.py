@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..reparam.layer_cost import LayerCost, layers
+from ..validate.roofline import Least, Roofline, least
 from .given import Given
 from .report import report_json
 
@@ -81,6 +82,10 @@ class CostReports:
 
     schema: str
     reports: tuple[CostReport, ...]
+    roofline: Roofline | None = None
+    """Of this machine, if it was measured."""
+    least: tuple[Least, ...] = ()
+    """What each subject takes at least on this machine, where the roofline is known."""
 
 
 def cost(given: Given) -> CostReport:
@@ -158,6 +163,12 @@ def _seed(module: Any) -> SeedCount | None:
     return SeedCount(found.gflops, found.frame / 1e9, told, found.statement)
 
 
-def cost_json(reports: Sequence[CostReport]) -> str:
+def least_time(total: Total, roofline: Roofline) -> Least:
+    """The least time for one picture. An engine that fuses operators moves less than is counted here."""
+    return least(roofline, flops=2.0 * total.macs, moved=float(total.weight_bytes + total.activation_bytes))
+
+
+def cost_json(reports: Sequence[CostReport], roofline: Roofline | None = None) -> str:
     """The reports as JSON text with a final newline."""
-    return report_json(CostReports(SCHEMA, tuple(reports)))
+    bounds = tuple(least_time(report.total, roofline) for report in reports) if roofline else ()
+    return report_json(CostReports(SCHEMA, tuple(reports), roofline, bounds))

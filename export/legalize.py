@@ -13,10 +13,15 @@ import torch
 from torch import Tensor
 from torch.fx.node import map_aggregate
 
+from ..reparam.graph import operator_name
 from .artifact import NotConverted
+from .ranks import MOST, RANKED, beyond, merge_reshapes, too_many
 from .rewrites import EXPANDED, REWRITES
+from .source_line import source_line
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch.export import ExportedProgram
     from torch.fx import Node
 
@@ -36,10 +41,12 @@ def legalize(program: ExportedProgram, *, precision: str = "float32") -> Exporte
     """
     defaults = torch.export.default_decompositions()
     legal = program.run_decompositions(
-        {**{operator: defaults[operator] for operator in EXPANDED if operator in defaults}, **REWRITES}
+        {**{operator: defaults[operator] for operator in EXPANDED if operator in defaults}, **_rewrites()}
     )
+    merge_reshapes(legal)
     for node in legal.graph.nodes:
         _refuse(node, legal)
+    _refuse_ranks(legal)
     if precision == "float16":
         _bound_constants(legal)
     return legal
@@ -63,8 +70,28 @@ def module_paths(program: ExportedProgram) -> dict[str, str]:
     return paths
 
 
+def place(node: Node, program: ExportedProgram) -> str:
+    """Where the model calls the node, as in "of blocks.0.attn (timm/models/beit.py:256)"."""
+    path, line = module_paths(program).get(node.name), source_line(node)
+    return f"of {path or 'the model'}" + (f" ({line})" if line else "")
+
+
 def _packet(node: Node) -> Any:
     return getattr(node.target, "overloadpacket", None)
+
+
+def _rewrites() -> dict[Any, Callable[..., Any]]:
+    """Operator → its form in fewer dimensions where it has too many of them, else its entry in REWRITES."""
+
+    def first(ranked: Callable[..., Any], rewrite: Callable[..., Any]) -> Callable[..., Any]:
+        def apply(*given: Any, **named: Any) -> Any:
+            found = ranked(*given, **named)
+            return rewrite(*given, **named) if found is NotImplemented else found
+
+        return apply
+
+    both = {operator: first(RANKED[operator], REWRITES[operator]) for operator in RANKED.keys() & REWRITES.keys()}
+    return {**REWRITES, **RANKED, **both}
 
 
 def _refuse(node: Node, program: ExportedProgram) -> None:
@@ -74,6 +101,15 @@ def _refuse(node: Node, program: ExportedProgram) -> None:
             raise NotConverted(
                 f"coremltools would ignore {keyword}={node.kwargs[keyword]} of {packet} in {where}; leave it out there"
             )
+
+
+def _refuse_ranks(program: ExportedProgram) -> None:
+    if node := beyond(program):
+        shape = next(filter(None, map(too_many, (node, *node.all_input_nodes))))
+        raise NotConverted(
+            f"Core ML has tensors of at most {MOST} dimensions, but {operator_name(node)} {place(node, program)} works "
+            f"on {shape}; take dimensions together before it"
+        )
 
 
 def _bound_constants(program: ExportedProgram) -> None:

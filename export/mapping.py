@@ -21,6 +21,9 @@ Axes = tuple[int, ...]
 LAYOUTS: tuple[Axes, ...] = ((0, 1, 2, 3), (0, 3, 1, 2), (0, 2, 3, 1))
 """Orders in which a file may take the axes of a feed of rank 4: as it is, from NHWC to NCHW, from NCHW to NHWC."""
 
+COLOURS = (1, 3)
+"""Channels of a picture: grey, or three colours."""
+
 RANGES = {"normalised": None, "0..1": 1 / 255, "0..255": 1.0}
 """What a file's float picture input takes → the factor on pixels of 0..255; None where the caller normalises."""
 

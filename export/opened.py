@@ -16,12 +16,10 @@ from typing import TYPE_CHECKING, Any
 from .. import mil
 from . import to_coreml, to_onnx
 from .artifact import Artifact, TensorSpec, files_of, sha256_on_disk
+from .mapping import COLOURS
 
 if TYPE_CHECKING:
     from ..mil.features import Feature
-
-COLOUR_AXIS = {1, 3}
-"""Channels of a picture: grey, or three colours."""
 
 IMAGE_RANK = 4
 FLOAT16 = 10
@@ -120,7 +118,7 @@ def _onnx_tensor(value: Any) -> TensorSpec:
     shape = tuple(
         size.dim_value if size.HasField("dim_value") else size.dim_param or "?" for size in declared.shape.dim
     )
-    picture = dtype == "uint8" and len(shape) == IMAGE_RANK and {shape[1], shape[3]} & COLOUR_AXIS
+    picture = dtype == "uint8" and len(shape) == IMAGE_RANK and {shape[1], shape[3]} & set(COLOURS)
     return TensorSpec(value.name, shape, dtype, "image" if picture else "tensor")
 
 

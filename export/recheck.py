@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 
 from ..validate.parity import compare, predict
 from .artifact import Artifact, NotRun, in_one_line
@@ -24,7 +25,7 @@ from .program import Prepared, prepare
 from .report import Outcome, outcome_of
 from .stages import Stage, Stages
 from .stored import Stored, feed_of, read_stored
-from .subject import Subject, Values, fed, subject
+from .subject import Subject, Values, fed, subject, subject_of
 from .targets import Asked, Target, batch_of, by_model, target
 
 SCHEMA = "fuseport.check/1"
@@ -59,7 +60,7 @@ class CheckReport:
 def recheck(asked: Asked, *, announce: Callable[[str], None] = lambda stage: None) -> CheckReport:
     """Check all of `asked.artifacts`. Raises ValueError with one line for what cannot be used, before any check."""
     stages = Stages(announce)
-    stored = None if asked.inputs is None else read_stored(asked.inputs)
+    stored = read_stored(asked.inputs) if isinstance(asked.inputs, Path) else asked.inputs
     targets = [target(path, asked, stored) for path in asked.artifacts]
     results = tuple(result for group in by_model(targets) for result in _group(group, asked, stored, stages))
     results = tuple(sorted(results, key=lambda result: asked.artifacts.index(result.artifact.path)))
@@ -83,7 +84,7 @@ def _group(targets: list[Target], asked: Asked, stored: Stored | None, stages: S
         yield from (_against_stored(one, asked, stored, stages) for one in targets)
         return
     with stages(f"load {job.source.variant}"):
-        loaded = subject(job)
+        loaded = subject(job) if asked.loaded is None else subject_of(asked.loaded, job)
     for one in targets:
         one.against.require(loaded.loaded.weights)
     if stored is not None:

@@ -19,6 +19,8 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import _disable_current_modes
 
+from .patches import PATCHES
+
 aten = torch.ops.aten
 
 
@@ -211,6 +213,7 @@ REWRITES: dict[Any, Callable[..., Any]] = {
     aten.tril.default: _triangle(upper=False),
     aten.diagonal.default: _diagonal,
     **{operator: _resize(operator) for operator in _RESIZES},
+    **PATCHES,
 }
 """Operator → the same in others, or NotImplemented for arguments with which it is converted right."""
 

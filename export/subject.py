@@ -77,7 +77,11 @@ def subject(job: Job, progress: Progress | None = None) -> Subject:
     if job.batch_size is not None and job.source.batch not in (None, 1, job.batch_size):
         told = f"--batch-size {job.batch_size} and inputs with a batch of {job.source.batch}"
         raise InputError(f"{told} were both asked for; choose one")
-    loaded = loaded_of(job.source, progress)
+    return subject_of(loaded_of(job.source, progress), job)
+
+
+def subject_of(loaded: Loaded, job: Job) -> Subject:
+    """A model that is loaded already, with the check inputs of `job`, run once."""
     loaded = replace(loaded, inputs=renamed(loaded.inputs, job.input_name))
     image_input = _image_input(job, loaded)
     values, told = _check_inputs(job, loaded)

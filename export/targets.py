@@ -9,12 +9,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ..models.loaded import Loaded
 from ..validate.verdict import Tolerance
 from .against import Against, against
 from .artifact import Artifact, TensorSpec
 from .check import tolerance
 from .job import Checks, Job, Source
-from .mapping import RANGES
+from .mapping import COLOURS, RANGES
 from .opened import open_artifact
 from .request import Request
 from .stored import Stored
@@ -28,13 +29,15 @@ class Asked:
     against: str | None = None
     source: Source | None = None
     checks: Checks = field(default_factory=Checks)
-    inputs: Path | None = None
-    """A .npz with the inputs, and maybe the outputs that are expected."""
+    inputs: Path | Stored | None = None
+    """A .npz (or its arrays) with the inputs, and maybe the outputs that are expected."""
     input_map: Mapping[str, str] = field(default_factory=dict)
     output_map: Mapping[str, str] = field(default_factory=dict)
     """File's name → model's."""
     input_range: str = "normalised"
     """What a file's float picture input takes: one of `mapping.RANGES`."""
+    loaded: Loaded | None = None
+    """A model that is at hand already, in place of all that would name one."""
     limits: Mapping[Path, Tolerance] = field(default_factory=dict)
     """Tolerances that were accepted for single files; those of `checks` come first."""
 
@@ -56,7 +59,10 @@ def target(path: Path, asked: Asked, stored: Stored | None) -> Target:
     """The file at `path`, opened, with what it is to be checked against. Raises ValueError with one line."""
     artifact = open_artifact(path)
     expected = stored is not None and stored.has_outputs(artifact)
-    chosen = against(path, asked.against, asked.source, stored=expected)
+    if asked.loaded is not None and asked.source is not None:
+        chosen = Against(asked.source)
+    else:
+        chosen = against(path, asked.against, asked.source, stored=expected)
     if chosen.source is None:
         return Target(artifact, chosen, None)
     picture = next((given for given in artifact.inputs if given.kind == "image"), None)
@@ -86,7 +92,7 @@ def _sides(given: TensorSpec) -> int | None:
     shape = given.shape
     if len(shape) != 4:
         return None
-    height, width = shape[1:3] if shape[3] in (1, 3) else shape[2:4]
+    height, width = shape[1:3] if shape[3] in COLOURS else shape[2:4]
     return height if isinstance(height, int) and height == width else None
 
 

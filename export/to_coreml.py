@@ -42,6 +42,7 @@ from .request import BatchRange, Request
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import Tensor, nn
     from torch.export import ExportedProgram
 
 NAME = "coreml"
@@ -131,6 +132,19 @@ def runner(
     return lambda feeds: _predict(model, artifact, feeds)
 
 
+def translate_traced(module: nn.Module, example: Tensor) -> None:
+    """Let coremltools alone translate the traced module, to learn whether it can; raises what it raises.
+
+    This is its older route, which `convert` does not take.
+    """
+    import coremltools as ct
+    import torch
+
+    traced = torch.jit.trace(module, example, check_trace=False)
+    given = [ct.TensorType(name="image", shape=tuple(example.shape))]
+    ct.convert(traced, inputs=given, convert_to="milinternal", minimum_deployment_target=ct.target.iOS16)
+
+
 def _predict(model: Any, artifact: Artifact, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     import numpy as np
     from PIL import Image
@@ -162,6 +176,7 @@ def _translate(
         from .legalize import legalize  # it needs torch, which `--help` must not load
 
         legal = legalize(program, precision=request.precision)
+        _require_translations(legal)
         for number, node in enumerate(legal.graph.nodes):
             node.meta["debug_handle"] = number  # coremltools carries it through its passes to the operations it writes
         given = _input_types(inputs, request)
@@ -192,6 +207,26 @@ def _translate(
             f"two of the outputs {asked} are one tensor, which Core ML calls {written[0]}; leave one out"
         )
     return spec, _modules(model, legal)
+
+
+def _require_translations(program: ExportedProgram) -> None:
+    """Raise NotConverted for an operator that coremltools cannot translate, naming it and where the model calls it.
+
+    LSTMs it knows from TorchScript by the name of `lstm`; a captured program calls the same operator `lstm.input`.
+    """
+    from coremltools.converters.mil.frontend.torch.torch_op_registry import _TORCH_OPS_REGISTRY as known
+    from coremltools.converters.mil.frontend.torch.utils import sanitize_op_kind
+
+    from .legalize import place
+
+    known.set_func_by_name(known.get_func("lstm"), "lstm.input")
+    for node in program.graph.nodes:
+        kind = node.target.name() if hasattr(node.target, "name") else getattr(node.target, "__name__", node.target)
+        if node.op == "call_function" and sanitize_op_kind(kind) not in known:
+            raise NotConverted(
+                f"coremltools has no translation of {kind} {place(node, program)}; say it there in other operators, or "
+                "leave Core ML out (--format onnx)"
+            )
 
 
 def _require_names(names: list[str]) -> None:

@@ -109,8 +109,9 @@ def _functional(module: GraphModule) -> GraphModule:
 def _reshape_for_view(module: GraphModule) -> None:
     """`view` becomes `reshape`, which asks nothing of strides: a rule may take away the copy that made them fit."""
     if not any(mutates(node) for node in module.graph.nodes):
-        for node in module.graph.find_nodes(op="call_function", target=torch.ops.aten.view.default):
-            node.target = torch.ops.aten.reshape.default
+        for node in module.graph.nodes:
+            if node.target in (torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default):
+                node.target = torch.ops.aten.reshape.default
 
 
 def _functional_twin(node: Node) -> Any:

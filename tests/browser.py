@@ -48,11 +48,16 @@ class Browser:
         self.complaints.clear()
         self.resize(width, height)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self._ask("Emulation.setEmulatedMedia", features=[scheme])
+        self._ask("Emulation.setEmulatedMedia", media="", features=[scheme])
         self._loaded = False
         self._ask("Page.navigate", url=page.resolve().as_uri())
         while not self._loaded:
             self._read()
+
+    def print_out(self, *, dark: bool = False) -> None:
+        """Show the page that is open as it would be printed."""
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self._ask("Emulation.setEmulatedMedia", media="print", features=[scheme])
 
     def resize(self, width: int, height: int = 900) -> None:
         self._ask(

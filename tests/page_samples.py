@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from fuseport.validate.xcode import find_documents, holds_report, read_report
-from fuseport.validate.xcode.compare import difference
+from fuseport.validate.xcode.compare import difference, matrix
 from fuseport.validate.xcode.gate import gate
 from fuseport.validate.xcode.rules import parse_rule
+from fuseport.validate.xcode.store import summary
 from fuseport.validate.xcode.view import view
 from profile_samples import profile_form
 
@@ -47,16 +48,19 @@ def check_report() -> dict[str, Any]:
 
 
 def xcode_views() -> dict[str, dict[str, Any]]:
-    """One report, several, the difference of two, and a gate's verdicts, by name."""
+    """One report, several, the difference of two, the matrix of a store, and a gate's verdicts, by name."""
     reports = [read_report(document) for document in find_documents(SAMPLES / "xcode", holds_report)]
     views = [view(report) | {"new": True} for report in reports]
     verdicts = gate(reports[0], [parse_rule("predict.p95<=1us"), parse_rule("predict.p95<=9s")])
     changes = {"schema": "fuseport.xcode.difference/1", "before": "a", "after": "b"} | asdict(difference(*reports))
     gated = {"report": "r", "verdicts": [asdict(verdict) for verdict in verdicts]}
+    rows = [summary(report, "2026-11-21T12:00:00") for report in (*reports, reports[0])]
+    cells = [asdict(cell) | {"newest": cell.newest._asdict()} for cell in matrix(rows)]
     found = {
         "one": views[0],
         "several": {"schema": "fuseport.xcode.import/1", "reports": views, "errors": []},
         "difference": changes,
+        "matrix": {"schema": "fuseport.xcode.matrix/1", "cells": cells},
         "gate": {"schema": "fuseport.xcode.gate/1", "reports": [gated]},
     }
     return json.loads(json.dumps(found))

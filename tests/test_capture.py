@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from fuseport.reparam import CaptureError, capture
-from fuseport.reparam.graph import reached_outputs
-from fuseport.reparam.graph import mutates, operator_name
+from fuseport.reparam.graph import mutates, operator_name, reached_outputs
 from torch import Tensor, nn
 
 
@@ -121,3 +120,20 @@ def test_outputs_that_no_input_reaches() -> None:
             return x + self.anchors, self.anchors * 2, self.anchors
 
     assert reached_outputs(capture(Anchored().eval(), (torch.zeros(1, 3),))) == (True, False, False)
+
+
+class Shifted(nn.Module):
+    """Writes into a part of a fresh value through a view of it, as relative positions are added to attention."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = 2 * x.transpose(1, 2) @ x
+        y[:, 1:] = (y[:, 1:].reshape(1, 2, -1) + 1).reshape(1, 2, 3)
+        return y.transpose(1, 2).reshape(1, 9)
+
+
+def test_what_is_left_of_views_asks_nothing_of_the_layout() -> None:
+    x = torch.arange(12.0).reshape(1, 4, 3)
+    graph = capture(Shifted().eval(), (x,))
+    targets = {node.target for node in graph.graph.nodes}
+    assert not targets & {torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default}
+    torch.testing.assert_close(graph(x.double()), Shifted()(x.double()))

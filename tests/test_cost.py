@@ -9,6 +9,7 @@ from fuseport.export.cost import by_module, cost, total_of
 from fuseport.export.given import given
 from fuseport.export.job import Source
 from fuseport.reparam.layer_cost import LayerCost
+from fuseport.validate.roofline import Roofline
 
 LAYERS = (
     LayerCost("a", "conv2d", "stem.conv", 100, 10, 40, 8, 12),
@@ -50,6 +51,18 @@ def test_the_command_prints_a_table_or_json():
     done = CliRunner().invoke(command, ["shvit_s1", "--json"])
     (report,) = json.loads(done.output)["reports"]
     assert report["total"]["macs"] == sum(layer["macs"] for layer in report["layers"]) == 241_320_768
+
+
+def test_the_least_time_on_this_machine_is_told(monkeypatch: pytest.MonkeyPatch):
+    """241,320,768 MACs at 10 GFLOP/s take 48.26 ms; what they move at 100 GB/s takes far less."""
+    monkeypatch.setattr("fuseport.export.rooflines.roofline", lambda threads: Roofline(1e10, 1e11, threads, "given"))
+    done = CliRunner().invoke(command, ["shvit_s1", "--roofline", "--threads", "2"])
+    assert done.exit_code == 0, done.output
+    for told in ("this machine, 2 threads: 10.0 GFLOP/s, 100.0 GB/s, ridge 0.1 FLOP/byte", "48.26", "compute"):
+        assert told in done.output
+    report = json.loads(CliRunner().invoke(command, ["shvit_s1", "--roofline", "--json"]).output)
+    assert report["roofline"]["flops_per_s"] == 1e10
+    assert report["least"] == [{"bound_ms": pytest.approx(48.2641536), "limit": "compute"}]
 
 
 @pytest.mark.parametrize("name", ["nope.onnx", "shvit_s9", "shvit_s1:features"])

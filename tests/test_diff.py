@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import mil_fuzz
 import numpy as np
@@ -18,6 +19,8 @@ import pytest
 from fuseport.export.artifact import NotRun
 from fuseport.export.diff.compare import Difference, diff
 from fuseport.export.opened import ArtifactError
+from fuseport.export.page.write import render
+from fuseport.export.report import report_json
 from mil_build import Program, Ref
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
@@ -159,6 +162,17 @@ def test_a_weight_of_shuffled_numbers_is_no_permutation(tmp_path: Path) -> None:
     assert {pair.a: pair.how for pair in found.pairs} == {"kernel": "equal", "matrix": "changed"}
 
 
+def test_renamed_weights_stand_for_each_other_unless_they_have_nothing_in_common(tmp_path: Path) -> None:
+    near = compared(tmp_path, PLAIN, Net(matrix=PLAIN.matrix * 1.01, prefix="other_")).weights
+    assert {(pair.a, pair.b): pair.how for pair in near.pairs} == {
+        ("kernel", "other_kernel"): "equal",
+        ("matrix", "other_matrix"): "changed",
+    }
+    far = compared(tmp_path, PLAIN, Net(matrix=numbers(6, 4, seed=9), prefix="other_")).weights
+    assert [pair.a for pair in far.pairs] == ["kernel"]
+    assert [one.name for one in (*far.only_a, *far.only_b)] == ["matrix", "other_matrix"]
+
+
 def test_rounding_is_told_from_other_numbers(tmp_path: Path) -> None:
     half = Net(matrix=PLAIN.matrix.astype(np.float16).astype(np.float32))
     found = {pair.a: pair for pair in compared(tmp_path, PLAIN, half).weights.pairs}
@@ -183,7 +197,7 @@ def test_why_a_file_should_be_faster(tmp_path: Path) -> None:
     assert [favours for favours, _ in found[:3]] == ["b", "b", "b"]
     assert "multiply-accumulates" in found[0][1]
     assert "batch norms that were not folded: 1 in a, 0 in b" in found[1][1]
-    assert "1 gelu are one operation each in b; a has 1 more erf" in found[2][1]
+    assert "1 × gelu as one operation in b; a has 1 more erf" in found[2][1]
     assert any(
         "other input" in text or "same input" in text for _, text in texts(compared(tmp_path, slow, Net(side=16)))
     )
@@ -310,6 +324,19 @@ def test_the_command_as_a_shell_sees_it(tmp_path: Path, capsys: pytest.CaptureFi
     assert told["answers"] == {"not_run": "left out (--no-run)"}
     assert run("fuseport", "diff", a, str(tmp_path / "missing.onnx")) == 2
     assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_a_difference_as_a_page_and_for_a_build_server(tmp_path: Path) -> None:
+    found = compared(tmp_path, PLAIN, Net(norm=True, matrix=PLAIN.matrix * 1.5))
+    report = json.loads(report_json(found))
+    html = render(report, "html")
+    ElementTree.fromstring(html)
+    for told in ("batch norms that were not folded", "Why one should be faster", "matrix"):
+        assert told in html
+    assert "batch norms that were not folded" in render(report, "md")
+    cases = ElementTree.fromstring(render(report, "junit")).iter("testcase")
+    failed = {case.get("name") for case in cases if case.find("failure") is not None}
+    assert failed == {"operators", "precision", "weights"}
 
 
 def test_settings_are_found_beside_an_operator_that_was_added(tmp_path: Path) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-from fuseport import models
 from fuseport.reparam import RULES, ModuleCost, by_module, capture, count, fold
+from tiny import TINY
 from torch import Tensor, nn
 
 
@@ -32,10 +32,10 @@ def test_each_module_has_its_own_cost() -> None:
 
 def test_the_modules_add_up_to_the_whole() -> None:
     torch.manual_seed(0)
-    module = models.find("shvit_s1").build().eval()
+    module = TINY.build().eval()
     folded = fold(capture(module, (torch.rand(1, 3, 64, 64),)), RULES)
     rows, whole = by_module(folded.module), count(folded.module)
     assert sum(row.parameters for row in rows) == whole.parameters
     assert sum(row.macs for row in rows) == whole.total_macs
     assert sum(row.operators for row in rows) == whole.nodes
-    assert len({row.path for row in rows}) == len(rows) > 50
+    assert len({row.path for row in rows}) == len(rows) > 20

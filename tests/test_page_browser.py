@@ -74,3 +74,21 @@ def test_the_keyboard_reaches_everything_and_shows_where_it_is(chromium: Browser
     chromium.value("document.querySelectorAll('.switch input')[1].click()")
     after = chromium.value("getComputedStyle(document.querySelectorAll('.panel')[1]).display")
     assert (before, after) == ("none", "block")
+
+
+def test_a_printed_page_is_dark_on_white_without_what_a_finger_needs(chromium: Browser, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text(render(all_reports()["profile"], "html"), encoding="utf-8")
+    shown = "getComputedStyle(document.querySelector('{}')).display != 'none'"
+    ink = "getComputedStyle(document.body).color"
+    chromium.open(page, width=1280, dark=True)
+    chromium.value("document.getElementById('scheme-dark').checked = true")
+    screen = chromium.value(BACKGROUND), chromium.value(ink)
+    assert all(chromium.value(shown.format(part)) for part in ("nav", ".scheme", "section"))
+    chromium.print_out(dark=True)
+    assert chromium.value(BACKGROUND) == "rgb(255, 255, 255)"
+    assert chromium.value(ink) == "rgb(27, 29, 33)"
+    assert screen != ("rgb(255, 255, 255)", "rgb(27, 29, 33)")
+    assert not any(chromium.value(shown.format(part)) for part in ("nav", ".scheme"))
+    assert chromium.value(shown.format("section"))
+    assert chromium.value(OVERFLOW) <= 0

@@ -38,7 +38,7 @@ def reports() -> dict[str, dict[str, Any]]:
     return all_reports()
 
 
-@pytest.mark.parametrize("kind", ["export", "check", "profile", "one", "several", "difference", "gate"])
+@pytest.mark.parametrize("kind", ["export", "check", "profile", "one", "several", "difference", "matrix", "gate"])
 @pytest.mark.parametrize("evil", [False, True])
 def test_every_kind_is_a_well_formed_page_without_anything_active(kind: str, evil: bool, reports: dict) -> None:
     report = poisoned(reports[kind]) if evil else reports[kind]
@@ -119,3 +119,12 @@ def test_targets_are_checked_before_any_work(tmp_path: Path) -> None:
     for wrong in ("pdf", "html=", f"html={tmp_path}", f"html={tmp_path}/no/a.html"):
         with pytest.raises(ValueError, match="--report"):
             target(wrong)
+
+
+def test_the_matrix_has_a_row_for_each_model_and_device() -> None:
+    page = page_of(all_reports()["matrix"])
+    (section,) = page.sections
+    bars, table = section.blocks
+    assert len(table.rows) == len(page.cases) == 2  # pyright: ignore
+    assert [row[-3] for row in table.rows] == ["2", "1"]  # pyright: ignore
+    assert all(bar.value > 0 for bar in bars.rows)  # pyright: ignore

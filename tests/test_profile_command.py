@@ -42,6 +42,17 @@ def test_every_format_of_the_report_is_written(tmp_path: Path, monkeypatch: pyte
         assert (tmp_path / f"small.profile.report.{suffix}").stat().st_size > 500
 
 
+def test_a_model_of_one_s_own_runs_beside_a_file(tmp_path: Path):
+    code = "import torch\n\ndef build():\n    return torch.nn.Conv2d(3, 4, 3)\n"
+    (tmp_path / "net.py").write_text(code)
+    words = ("--model", f"{tmp_path / 'net.py'}:build", "--input-shape", "1,3,8,8", *BRIEF, "--json")
+    done = run(str(small_onnx(tmp_path)), *words)
+    assert done.exception is None
+    entrants = json.loads(done.stdout)["entrants"]
+    assert [entrant["backend"] for entrant in entrants] == ["torch", "ort-cpu"]
+    assert all("median_ms" in entrant["latency"] for entrant in entrants)
+
+
 def test_where_nothing_runs_the_exit_code_is_1(tmp_path: Path):
     (tmp_path / "m.mlpackage").mkdir()
     (tmp_path / "m.mlpackage" / "Manifest.json").write_text("{}")
@@ -53,6 +64,7 @@ def test_where_nothing_runs_the_exit_code_is_1(tmp_path: Path):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
+        ((), "nothing to time"),
         (("nope.onnx",), "does not exist"),
         (("shvit_s9",), "unknown variant"),
         (("shvit_s1", "--backend", "tpu"), "unknown backend 'tpu'"),

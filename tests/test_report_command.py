@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 from fuseport.export import cli
 from fuseport.export.page import html
+from fuseport.export.page.write import Target, remove_stale
 from page_samples import EXPORT, SAMPLES
 
 ROOT = Path(__file__).parent.parent
@@ -32,6 +33,38 @@ def test_an_import_and_a_comparison_write_their_reports(tmp_path: Path) -> None:
     done = runner.invoke(cli.group, ["xcode", "compare", *samples, "--report", f"junit={cases}"])
     assert done.exit_code == 0, done.output
     assert "<testsuites" in cases.read_text(encoding="utf-8")
+
+
+def test_a_gate_writes_its_verdicts_and_allowed_noise_is_skipped(tmp_path: Path) -> None:
+    phone = str(SAMPLES / "xcode" / "tinynet-Demo Phone.mlperf")
+    page, cases = tmp_path / "gate.html", tmp_path / "gate.xml"
+    words = [
+        "xcode",
+        "gate",
+        phone,
+        "--rule",
+        "load.uncached<=700ms",
+        "--report",
+        f"html={page}",
+        "--report",
+        f"junit={cases}",
+    ]
+    assert CliRunner().invoke(cli.group, words).exit_code == 1
+    assert "too noisy" in page.read_text(encoding="utf-8")
+    assert "<failure" in cases.read_text(encoding="utf-8")
+    assert CliRunner().invoke(cli.group, [*words, "--allow-noisy"]).exit_code == 0
+    assert "<skipped" in cases.read_text(encoding="utf-8")
+    assert "<failure" not in cases.read_text(encoding="utf-8")
+
+
+def test_pages_of_an_earlier_report_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    for suffix in (".html", ".md", ".xml", ".json"):
+        (tmp_path / f"net.report{suffix}").write_text("fuseport 0.1.0 · fuseport.report/1")
+    (tmp_path / "other.report.html").write_text("fuseport")
+    (tmp_path / "net.report.xml").write_text("somebody else's")
+    removed = remove_stale([Target("md")], tmp_path, "net")
+    assert removed == [tmp_path / "net.report.html"]
+    assert len(list(tmp_path.iterdir())) == 4
 
 
 def test_an_unknown_format_is_wrong_usage(tmp_path: Path) -> None:

@@ -96,6 +96,16 @@ CASES: dict[str, tuple[Callable[..., Tensor], tuple[Tensor, ...]]] = {
     "bilinear, antialias": (resized(size=(3, 4), mode="bilinear", antialias=True), (PLANE,)),
     "bicubic": (resized(size=(5, 12), mode="bicubic"), (PLANE,)),
     "bicubic, antialias": (resized(scale_factor=0.4, mode="bicubic", antialias=True), (PLANE,)),
+    "patches": (lambda x: F.unfold(x, (3, 2), dilation=(1, 2), padding=1, stride=(2, 1)), (PLANE,)),
+    "patches put back": (
+        lambda x: F.fold(x, (9, 7), (3, 2), dilation=(1, 2), padding=1, stride=(3, 1)),
+        (random(1, 12, 21),),
+    ),
+    "few windows": (lambda x: x.unfold(2, 5, 3), (PLANE,)),
+    "many windows": (lambda x: x.unfold(-1, 2, 1), (PLANE,)),
+    "crop": (lambda x: F.pad(x, (-1, 2, 3, -2)), (PLANE,)),
+    "crop alone": (lambda x: F.pad(x, (-1, 0)), (PLANE,)),
+    "average of uneven regions": (lambda x: F.adaptive_avg_pool2d(x, (4, 7)), (PLANE,)),
 }
 
 
@@ -105,6 +115,7 @@ ORDINARY = {
     torch.ops.aten.rsub.Scalar,
     torch.ops.aten.argmax.default,
     torch.ops.aten.argmin.default,
+    torch.ops.aten.pad.default,
     torch.ops.aten.softplus.default,
     torch.ops.aten.sum.dim_IntList,
 }

@@ -236,9 +236,22 @@ class Unknown(nn.Module):
         return torch.special.bessel_j0(x.relu())
 
 
-def test_what_coremltools_cannot_convert_is_said_in_one_line(tmp_path: Path) -> None:
-    with pytest.raises(NotConverted, match=r"coremltools cannot convert this model: .*special_bessel_j0") as caught:
-        convert(tmp_path, program=captured(Unknown(), image()))
+def test_an_operator_without_translation_is_named_with_its_place(tmp_path: Path) -> None:
+    program = captured(nn.Sequential(nn.Identity(), Unknown()), image())
+    told = r"no translation of aten::special_bessel_j0 of 1 \(tests/test_to_coreml.py:\d+\); say it there in other"
+    with pytest.raises(NotConverted, match=told) as caught:
+        convert(tmp_path, program=program)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_coremltools_cannot_convert_is_said_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(program: Any, **options: Any) -> None:
+        raise ValueError("no such thing\nand more")
+
+    monkeypatch.setattr(coremltools, "convert", refuse)
+    with pytest.raises(NotConverted, match=r"^coremltools cannot convert this model: no such thing") as caught:
+        convert(tmp_path)
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
@@ -285,6 +298,25 @@ def test_options_that_cannot_be_are_refused_before_any_work(request_: Request, m
     with pytest.raises(NotConverted, match=message) as caught:
         to_coreml.check(request_)
     assert "\n" not in str(caught.value)
+
+
+class Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.cells = nn.LSTM(6, 4, num_layers=2, bidirectional=True, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.cells(x)[0]
+
+
+@pytest.mark.filterwarnings("ignore:The tensor attributes self.cells")
+def test_an_lstm_becomes_one_operation_per_layer(tmp_path: Path) -> None:
+    module, x = Recurrent().eval(), torch.randn(2, 5, 6, generator=torch.Generator().manual_seed(1))
+    artifact = convert(tmp_path, Request(precision="float32"), captured(module, x))
+    assert artifact.operations["lstm"] == 2
+    given = mil.load(artifact.path).predict({"image": x.numpy()}, mode="exact")["logits"]
+    np.testing.assert_allclose(given, module(x).detach().numpy(), rtol=1e-5, atol=1e-6)
 
 
 def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 Most wrong exports of vision models are right networks behind a wrong preparation: red and blue exchanged, 0..255 where
 0..1 was meant, a mean that is not subtracted. Such a file computes f(g(p)), with f the model, p the picture and g the
 wrong preparation. So the model is run on g(p) for each g of a table. The one that leaves least of the error is named if
-it leaves at most a tenth of it: a wrong weight inside the network is not explained by any of them.
+it leaves at most REST of it: a wrong weight inside the network is not explained by any of them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .diagnosis import REST
+REST = 0.02
+"""Share of the error that the right explanation may leave: what float16 costs, and far less than what two mistakes that
+look alike have between them (a first layer of twice its size looks like a picture in -1..1, but for 0.08)."""
 
 Array = NDArray[np.float64]
 Outputs = Mapping[str, NDArray]

@@ -37,6 +37,14 @@ class Roofline:
 
 
 @dataclass(frozen=True)
+class Least:
+    """The least time that a program can take on a machine, and what sets it."""
+
+    bound_ms: float
+    limit: Limit
+
+
+@dataclass(frozen=True)
 class Distance:
     """A program under the roofline: the least time that it can take, what limits it, and the part of it reached."""
 
@@ -73,6 +81,12 @@ def measure_roofline(
     )
 
 
+def least(roofline: Roofline, *, flops: float, moved: float) -> Least:
+    """The least time of a program of `flops` operations and `moved` bytes of traffic."""
+    compute_ms, memory_ms = flops / roofline.flops_per_s * 1e3, moved / roofline.bytes_per_s * 1e3
+    return Least(max(compute_ms, memory_ms), "compute" if compute_ms >= memory_ms else "memory")
+
+
 def distance(roofline: Roofline, *, flops: float, moved: float, milliseconds: float) -> Distance:
     """How far a program of `flops` operations and `moved` bytes of traffic, in `milliseconds`, is from the roofline.
 
@@ -83,7 +97,5 @@ def distance(roofline: Roofline, *, flops: float, moved: float, milliseconds: fl
             "expected a time above 0 and something computed or moved; "
             f"got {milliseconds} ms, {flops} FLOP and {moved} bytes"
         )
-    compute_ms, memory_ms = flops / roofline.flops_per_s * 1e3, moved / roofline.bytes_per_s * 1e3
-    bound = max(compute_ms, memory_ms)
-    limit: Limit = "compute" if compute_ms >= memory_ms else "memory"
-    return Distance(bound, limit, flops / milliseconds * 1e3, bound / milliseconds)
+    bound = least(roofline, flops=flops, moved=moved)
+    return Distance(bound.bound_ms, bound.limit, flops / milliseconds * 1e3, bound.bound_ms / milliseconds)

@@ -47,7 +47,7 @@ def _folded(module: Any, inputs: tuple[TensorSpec, ...]) -> Any:
 
     from ...reparam import RULES, capture, fold
 
-    example = [torch.zeros(2, *given.shape[1:]) for given in inputs]  # type: ignore[arg-type]
+    example = [torch.zeros(2, *given.shape[1:], dtype=getattr(torch, given.dtype)) for given in inputs]  # type: ignore[arg-type]
     shapes = tuple({0: Dim.AUTO} for _ in inputs)
     return fold(capture(module, example, dynamic_shapes=shapes), RULES).module
 

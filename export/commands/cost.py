@@ -11,6 +11,7 @@ from .model_options import model_options, own, source_of
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from ...validate.roofline import Roofline
     from ..cost import CostReport, Total
 
 
@@ -19,12 +20,23 @@ if TYPE_CHECKING:
 @model_options
 @click.option("--per-layer", is_flag=True, help="Also a row for each module.")
 @click.option("--depth", type=click.IntRange(1), metavar="N", help="Cut module paths to N components.")
+@click.option("--roofline", is_flag=True, help="Measure this machine; also the least time that each takes on it.")
+@click.option("--threads", type=click.IntRange(1), default=1, metavar="N", help="Threads of the roofline (1).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, operator by operator.")
-def command(subjects: tuple[str, ...], per_layer: bool, depth: int | None, as_json: bool, **options: Any) -> None:
+def command(
+    subjects: tuple[str, ...],
+    per_layer: bool,
+    depth: int | None,
+    roofline: bool,
+    threads: int,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Parameters, MACs, bytes and arithmetic intensity of models and saved files, for one picture.
 
     Models are named as in `fuseport list`, with options of their own behind a colon; files end in .onnx or
-    .mlpackage. Counted, not measured: no weights are loaded.
+    .mlpackage. Counted, not measured: no weights are loaded. `fuseport profile --roofline` measures how far
+    each is from the least time.
 
     \b
     fuseport cost shvit_s4 shvit_s4.onnx shvit_s4.mlpackage
@@ -41,17 +53,26 @@ def command(subjects: tuple[str, ...], per_layer: bool, depth: int | None, as_js
         reports = [cost(given(text, source_of(text, options))) for text in subjects]
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+    best = _measured(threads) if roofline else None
     if as_json:
-        click.echo(cost_json(reports), nl=False)
+        click.echo(cost_json(reports, best), nl=False)
     else:
-        _print(reports, depth=depth, per_layer=per_layer or depth is not None)
+        _print(reports, best, depth=depth, per_layer=per_layer or depth is not None)
 
 
-def _print(reports: list[CostReport], *, depth: int | None, per_layer: bool) -> None:
+def _measured(threads: int) -> Roofline:
+    from ..rooflines import roofline
+
+    return roofline(threads)
+
+
+def _print(reports: list[CostReport], best: Roofline | None, *, depth: int | None, per_layer: bool) -> None:
     from ..terminal import console
 
     out = console()
     out.print(_totals(reports))
+    if best is not None:
+        out.print(_least(reports, best))
     for report in reports:
         if report.not_counted:
             out.print(f"✗ {report.subject}: the MACs leave out {', '.join(report.not_counted)}", markup=False)
@@ -75,6 +96,21 @@ def _totals(reports: list[CostReport]) -> Table:
     for report in reports:
         seed = [f"{report.seed.gflops:.3f}" if report.seed else "–"] if seeded else []
         rows.add_row(report.subject, *_figures(report.total), *seed)
+    return rows
+
+
+def _least(reports: list[CostReport], best: Roofline) -> Table:
+    from ..cost import least_time
+    from ..terminal import table
+
+    told = (
+        f"{best.flops_per_s / 1e9:,.1f} GFLOP/s, {best.bytes_per_s / 1e9:,.1f} GB/s, ridge {best.ridge:.1f} FLOP/byte"
+    )
+    title = f"this machine, {best.threads} thread{'s' * (best.threads > 1)}: {told}"
+    rows = table(title, "least ms", "limit", left=(title, "limit"))
+    for report in reports:
+        bound = least_time(report.total, best)
+        rows.add_row(report.subject, f"{bound.bound_ms:.2f}", bound.limit)
     return rows
 
 

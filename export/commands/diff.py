@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .model_options import FILE
+from .report_option import REPORT, write_reports
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from ..diff.answers import Answers
     from ..diff.compare import Change, Difference, Side
     from ..diff.weights import WeightDifference
+    from ..page.write import Target
 
 MOST = 12
 """Rows of a table, without --verbose."""
@@ -33,9 +36,20 @@ MOST = 12
 )
 @click.option("--verbose", is_flag=True, help="Every row of every table.")
 @click.option("--exit-code", "by_exit", is_flag=True, help="Exit with 1 if anything differs, as git diff does.")
+@REPORT
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--quiet", is_flag=True, help="Print errors only.")
-def command(a: Path, b: Path, run: bool, seed: int, verbose: bool, by_exit: bool, as_json: bool, quiet: bool) -> None:
+def command(
+    a: Path,
+    b: Path,
+    run: bool,
+    seed: int,
+    verbose: bool,
+    by_exit: bool,
+    targets: Sequence[Target],
+    as_json: bool,
+    quiet: bool,
+) -> None:
     """What differs between two saved files, .onnx or .mlpackage each, of any tools.
 
     First why one should be faster or smaller, counted, the weightiest reason first; then every part that differs:
@@ -53,8 +67,10 @@ def command(a: Path, b: Path, run: bool, seed: int, verbose: bool, by_exit: bool
         found = diff(a, b, run=run, seed=seed)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+    text = report_json(found)
+    write_reports(json.loads(text), targets, Path(), b.stem)
     if as_json:
-        click.echo(report_json(found), nl=False)
+        click.echo(text, nl=False)
     elif not quiet:
         _print(found, sys.maxsize if verbose else MOST)
     if by_exit and not found.same:

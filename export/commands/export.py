@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .model_options import model_options, named, require_positive, source_of
-from .report_option import REPORT, write_reports
+from .report_option import REPORT, remove_stale, write_reports
 
 if TYPE_CHECKING:
     from ..job import Job
@@ -92,6 +92,7 @@ def command(**options: Any) -> None:
         except UsageError as error:
             raise click.UsageError(str(error)) from error
     _print(report, options)
+    remove_stale(options["targets"], report.folder, job.stem)
     write_reports(json.loads(report_json(report)), options["targets"], report.folder, job.stem)
     sys.exit(1 if report.outcome == "failed" else 0)
 

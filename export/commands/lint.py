@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
@@ -64,8 +65,6 @@ def command(
     fuseport lint shvit_s4.mlpackage
     fuseport lint *.mlpackage --chip A15 --fail-on warning --waivers lint.toml
     """
-    import json
-
     from ..lint import lint, rule_views
     from ..report import report_json
     from ..waivers import read_waivers
@@ -138,7 +137,6 @@ def _print_places(out: Console, found: Sequence[Finding], most: int) -> None:
 
 
 def _print_rules(*, as_json: bool) -> None:
-    import json
     from dataclasses import asdict
 
     from ..lint import rule_views

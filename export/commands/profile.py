@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .model_options import model_options, source_of
+from .model_options import model_options, own, source_of
 from .report_option import REPORT, write_reports
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def _terms(function: Any) -> Any:
 
 
 @click.command("profile")
-@click.argument("subjects", nargs=-1, required=True, metavar="VARIANT|FILE…")
+@click.argument("subjects", nargs=-1, metavar="VARIANT|FILE…")
 @click.option("--backend", "backends", multiple=True, metavar="NAME", help="Engine to run on; may be repeated.")
 @_terms
 @model_options
@@ -99,6 +99,10 @@ def command(
     from ..profiling import profile
     from .profile_tables import print_report
 
+    if options["model"]:
+        subjects = (own(options["model"]), *subjects)
+    if not subjects:
+        raise click.UsageError("nothing to time: give variants, files, or your own model with --model FILE.py:NAME")
     try:
         named = [given(text, source_of(text, options)) for text in subjects]
         with terminal.progress(show=not quiet and not as_json) as announce:

@@ -35,6 +35,14 @@ REPORT = click.option(
 )
 
 
+def remove_stale(targets: Sequence[Target], folder: Path, stem: str) -> None:
+    """Remove pages of an earlier report of this name, and say on stderr which."""
+    from ..page.write import remove_stale
+
+    for path in remove_stale(targets, folder, stem):
+        click.echo(f"removed: {path}, the page of an earlier run", err=True)
+
+
 def write_reports(report: dict[str, Any], targets: Sequence[Target], folder: Path, name: str) -> None:
     """Write the JSON form of a report to every target, and say on stderr where it lies."""
     if targets:

@@ -102,6 +102,7 @@ def _compare_two(
 @click.option("--allow-noisy", is_flag=True, help="Too noisy to tell does not fail the gate.")
 @click.option("--junit", type=PATHS, help="Write the verdicts as JUnit XML.")
 @click.option("--markdown", type=PATHS, help="Write the verdicts as a Markdown table.")
+@REPORT
 @JSON
 @QUIET
 def gate(
@@ -114,6 +115,7 @@ def gate(
     allow_noisy: bool,
     junit: Path | None,
     markdown: Path | None,
+    targets: Sequence[Target],
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -130,9 +132,11 @@ def gate(
                 before = None if allowed is None else base_of(entry, base, store).report
                 verdicts[title_of(entry)] = gates.gate(entry.report, parsed, before, allowed, metrics)
     _write_verdicts(verdicts, junit, markdown, allow_noisy)
+    views = [{"report": heading, "verdicts": [asdict(v) for v in cases]} for heading, cases in verdicts.items()]
+    view = {"schema": "fuseport.xcode.gate/1", "allow_noisy": allow_noisy, "reports": views}
+    write_reports(view, targets, Path(), "gate")
     if as_json:
-        views = [{"report": heading, "verdicts": [asdict(v) for v in cases]} for heading, cases in verdicts.items()]
-        print_json({"schema": "fuseport.xcode.gate/1", "reports": views})
+        print_json(view)
     elif not quiet:
         from .xcode_tables import verdict_table
 

@@ -174,13 +174,14 @@ def gate(view: View) -> Page:
         reason=f"{outcomes.count('pass')} of {len(outcomes)} rules hold",
         facts=(),
         sections=(Section("Rules", "", (table,)),) if rows else (),
-        cases=tuple(_gate_case(title, one) for title, one in verdicts),
+        cases=tuple(_gate_case(title, one, allow_noisy=view.get("allow_noisy", False)) for title, one in verdicts),
         footer=view["schema"],
     )
 
 
-def _gate_case(title: str, verdict: View) -> Case:
-    outcome = "passed" if verdict["outcome"] == "pass" else "failed"
-    told = verdict["reason"] if verdict["outcome"] != "too noisy" else f"too noisy: {verdict['reason']}"
+def _gate_case(title: str, verdict: View, *, allow_noisy: bool) -> Case:
+    noisy = verdict["outcome"] == "too noisy"
+    outcome = "passed" if verdict["outcome"] == "pass" else "skipped" if noisy and allow_noisy else "failed"
+    told = f"too noisy: {verdict['reason']}" if noisy else verdict["reason"]
     figures = tuple((key, f"{verdict[key]:.9g}") for key in ("value", "limit") if verdict[key] is not None)
     return Case(title, verdict["rule"], outcome, told, figures)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...validate.xcode.document import check_size, clean, parse_json
-from . import of_check, of_comparison, of_export, of_lint, of_performance, of_profile
+from . import of_check, of_comparison, of_diff, of_export, of_lint, of_performance, of_profile
 from .blocks import Page
 
 Report = dict[str, Any]
@@ -27,6 +27,7 @@ KINDS: dict[str, Callable[[Report], Page]] = {
     of_comparison.MATRIX: of_comparison.matrix,
     of_comparison.GATE: of_comparison.gate,
     of_lint.SCHEMA: of_lint.page,
+    of_diff.SCHEMA: of_diff.page,
 }
 """Schema → what makes the page. A report of your own is one file and one row here."""
 

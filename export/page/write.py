@@ -48,6 +48,19 @@ def write(report: dict[str, Any], targets: Sequence[Target], folder: Path, stem:
     return written
 
 
+def remove_stale(targets: Sequence[Target], folder: Path, stem: str) -> list[Path]:
+    """Remove the pages that an earlier run left beside a report that is now another one; those that were removed.
+
+    A page that `write` makes anew stays, and so does a file of such a name that fuseport did not write.
+    """
+    kept = {one.path or folder / f"{stem}.report{FORMATS[one.format]}" for one in targets}
+    names = (folder / f"{stem}.report{suffix}" for form, suffix in FORMATS.items() if form != "json")
+    stale = [path for path in names if path not in kept and path.is_file() and b"fuseport" in path.read_bytes()]
+    for path in stale:
+        path.unlink()
+    return stale
+
+
 def render(report: dict[str, Any], form: str) -> str:
     """The report as the text of one format."""
     page = page_of(report)

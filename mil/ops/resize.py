@@ -34,6 +34,16 @@ def grid(n_in: int, n_out: int, mode: str) -> Tensor:
     return source.clamp(0, n_in - 1)
 
 
+def nearest(n_in: int, n_out: int, mode: str | None = None) -> Tensor:
+    """Index, in 0..n_in-1, of the element that each of `n_out` samples takes (int64): floor(i * in / out), or the
+    coordinate in the grid of `mode`, rounded with halves up."""
+    if mode is None:
+        source = (torch.arange(n_out, dtype=torch.float64) * (n_in / n_out)).floor()
+    else:
+        source = (grid(n_in, n_out, mode) + 0.5).floor()
+    return source.long().clamp(max=n_in - 1)
+
+
 def interpolate(x: Tensor, axis: int, source: Tensor) -> Tensor:
     """Linear interpolation of x along `axis` at the coordinates `source`."""
     low = source.floor()
@@ -54,9 +64,7 @@ def _bilinear(x: Tensor, height: int, width: int, mode: str) -> Tensor:
 def _nearest(x: Tensor, height: int, width: int) -> Tensor:
     bounded((*x.shape[:-2], height, width))
     for axis, n in ((x.ndim - 2, height), (x.ndim - 1, width)):
-        step = x.shape[axis] / n
-        source = (torch.arange(n, dtype=torch.float64) * step).floor().long()
-        x = x.index_select(axis, source.clamp(max=x.shape[axis] - 1))
+        x = x.index_select(axis, nearest(x.shape[axis], n))
     return x
 
 
@@ -103,11 +111,10 @@ def resize(
     for axis, n in enumerate(targets, first):
         if n == x.shape[axis] and sampling_mode != "OFFSET_CORNERS":
             continue
-        source = grid(x.shape[axis], n, sampling_mode)
         if interpolation_mode == "LINEAR":
-            x = interpolate(x, axis, source)
+            x = interpolate(x, axis, grid(x.shape[axis], n, sampling_mode))
         else:
-            x = x.index_select(axis, (source + 0.5).floor().long().clamp(max=x.shape[axis] - 1))
+            x = x.index_select(axis, nearest(x.shape[axis], n, sampling_mode))
     return x
 
 

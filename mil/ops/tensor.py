@@ -34,14 +34,15 @@ def non_zero(x: Tensor) -> Tensor:
     return torch.nonzero(x)
 
 
-def band_part(x: Tensor, lower: int = -1, upper: int = -1) -> Tensor:
-    """x times the mask of `lower` diagonals below and `upper` above the main one of its last two axes; -1 keeps all.
+def band(rows: int, columns: int, lower: int, upper: int) -> Tensor:
+    """The mask (rows, columns) of `lower` diagonals below and `upper` above the main one; -1 keeps all."""
+    row, column = torch.arange(rows)[:, None], torch.arange(columns)[None]
+    return ((lower < 0) | (row - column <= lower)) & ((upper < 0) | (column - row <= upper))
 
-    It is a product by definition: an infinity outside the band gives NaN.
-    """
-    rows, columns = torch.arange(x.shape[-2])[:, None], torch.arange(x.shape[-1])[None]
-    keep = ((lower < 0) | (rows - columns <= lower)) & ((upper < 0) | (columns - rows <= upper))
-    return x * keep.to(x.dtype)
+
+def band_part(x: Tensor, lower: int = -1, upper: int = -1) -> Tensor:
+    """x times the band of its last two axes: a product by definition, so an infinity outside the band gives NaN."""
+    return x * band(x.shape[-2], x.shape[-1], lower, upper).to(x.dtype)
 
 
 def cumsum(x: Tensor, axis: int = 0, exclusive: bool = False, reverse: bool = False) -> Tensor:

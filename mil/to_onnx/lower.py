@@ -5,8 +5,7 @@ whose inputs are all known is evaluated by the interpreter's own operator. The f
 graph: what follows stays with the interpreter.
 
 float16 tensors are computed in float32. With `rounding` every result that the program declares as float16 passes
-through it, by a pair of Casts, as in the interpreter; rounding commutes with relu and clip, so it moves behind them,
-where the runtime can still fuse them with a convolution.
+through it, by a pair of Casts, as in the interpreter, or behind the operators that rounding passes (`rounding.py`).
 """
 
 from __future__ import annotations
@@ -22,15 +21,14 @@ from ..dtypes import DATA_TYPES, DataType
 from ..interpreter import Interpreter
 from ..ops.operator import Tensors, convert
 from ..program import Variable
-from ..steps import BlockPlan, Step, run_operator
+from ..steps import Step, run_operator
 from . import elementwise, layers, movement, reduction, resize
 from .graph import IR_VERSION, OPSET, CannotLower, Graph, Symbol, onnx_type
+from .rounding import passed_by_rounding
 
 Lowering = Callable[..., str | list[str]]
 GROUPS = (elementwise, layers, movement, reduction, resize)
 LOWERINGS: dict[str, Lowering | dict[int, Lowering]] = {k: v for group in GROUPS for k, v in group.LOWERINGS.items()}
-KEEP_ORDER = {"relu", "relu6", "clip", "threshold"}
-"""Operators that commute with rounding."""
 INDEX_MAKERS = {"reduce_argmax", "reduce_argmin", "topk", "argsort"}
 """Operators whose ONNX forms give int64 where MIL declares a narrower integer."""
 CARRIED = {row.carrier: row for row in reversed(DATA_TYPES) if row.storage and row.name not in ("fp16", "bf16")}
@@ -64,7 +62,7 @@ class _Lowering:
         self.plan, self.function = interpreter.plan, interpreter.function
         self.symbols: dict[str, Symbol] = {}
         self.inputs: list[Any] = []
-        self.passed = set() if keep_all else _passed_by_rounding(self.plan)
+        self.passed = set() if keep_all else passed_by_rounding(self.plan)
         self.unrounded: set[str] = set()
 
     def run(self) -> Lowered:
@@ -242,12 +240,3 @@ def _static(variable: Variable) -> tuple[tuple[int, ...], DataType]:
     if shape is None or None in shape:
         raise CannotLower(f"the shape of {variable.name!r} is open")
     return tuple(n for n in shape if n is not None), dtype
-
-
-def _passed_by_rounding(plan: BlockPlan) -> set[str]:
-    """Results read by one step only, which commutes with rounding: they need not be rounded before it."""
-    readers: dict[str, list[str]] = {}
-    for step in plan.steps:
-        for name in step.operation.reads():
-            readers.setdefault(name, []).append(step.operation.type)
-    return {n for n, types in readers.items() if len(types) == 1 and types[0] in KEEP_ORDER and n not in plan.outputs}

@@ -10,6 +10,7 @@ import numpy as np
 from ..ops.operator import Flags, Ints
 from ..ops.shape import reshape, reshape_from_the_back
 from ..ops.slicing import size_ranges, slice_ranges
+from ..ops.tensor import band
 from .graph import CannotLower, Graph, Symbol
 
 Symbols = tuple[Symbol, ...]
@@ -169,8 +170,7 @@ def _int64(g: Graph, x: Symbol) -> str:
 
 
 def band_part(g: Graph, x: Symbol, lower: int = -1, upper: int = -1) -> str:
-    rows, columns = np.arange(x.shape[-2])[:, None], np.arange(x.shape[-1])[None]
-    keep = ((lower < 0) | (rows - columns <= lower)) & ((upper < 0) | (columns - rows <= upper))
+    keep = band(x.shape[-2], x.shape[-1], lower, upper).numpy()
     return g.node("Mul", [x.name, g.constant(keep, np.float32 if x.dtype.is_float else np.int32)])
 
 

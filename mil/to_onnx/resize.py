@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..ops.operator import Ints, Number
-from ..ops.resize import grid
+from ..ops.resize import grid, nearest
 from .graph import Graph, Symbol
 
 COORDINATES = {
@@ -66,8 +66,8 @@ def resize(
     for axis, n in enumerate(size, first):
         if n == x.shape[axis] and sampling_mode != "OFFSET_CORNERS":
             continue
-        index = (grid(x.shape[axis], n, sampling_mode) + 0.5).floor().clamp(max=x.shape[axis] - 1)
-        y = g.node("Gather", [y, g.constant(index.numpy(), np.int64)], axis=axis)
+        index = nearest(x.shape[axis], n, sampling_mode).numpy()
+        y = g.node("Gather", [y, g.constant(index, np.int64)], axis=axis)
     return y if y != x.name else g.node("Identity", [y])
 
 
@@ -106,9 +106,7 @@ def _nearest(g: Graph, x: Symbol, size: tuple[int, int]) -> str:
         return g.node("Resize", [x.name, "", "", target], **form)
     y = x.name
     for axis, n in ((x.ndim - 2, size[0]), (x.ndim - 1, size[1])):
-        step = x.shape[axis] / n
-        index = np.floor(np.arange(n) * step).clip(max=x.shape[axis] - 1)
-        y = g.node("Gather", [y, g.constant(index, np.int64)], axis=axis)
+        y = g.node("Gather", [y, g.constant(nearest(x.shape[axis], n).numpy(), np.int64)], axis=axis)
     return y
 
 
