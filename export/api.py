@@ -25,6 +25,8 @@ def export_model(
     output_names: Sequence[str] = (),
     image_input: str | None = None,
     labels: str | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
     condition: bool = False,
     request: Request | None = None,
     checks: Checks | None = None,
@@ -34,8 +36,9 @@ def export_model(
 
     `example_inputs` are what its forward takes, batch first: a tensor, several in their order, or by the names of
     forward's parameters. Their shapes and types count, and for whole numbers the range; the files are checked on seeded
-    inputs of that kind. `condition` replaces the weights, on a copy, by ones under which every branch counts, for a
-    module that is not trained. The files are called `name` (the class), with `request` and `checks` for the rest.
+    inputs of that kind, pictures normalised with `mean` and `std` (ImageNet's). `condition` replaces the weights, on a
+    copy, by ones under which every branch counts, for a module that is not trained. The files are called `name` (the
+    class), with `request` and `checks` for the rest.
 
     The report has the files under `results`, each with its checks, and in `outcome` "passed", "failed" or
     "not checked": a failed check is no exception. Raises ValueError (UsageError, CaptureError, NotConverted) with one
@@ -47,6 +50,8 @@ def export_model(
         module=module,
         inputs=_given(example_inputs),
         own_weights=not condition,
+        mean=None if mean is None else tuple(mean),
+        std=None if std is None else tuple(std),
         seed=checks.seed,
     )
     job = Job(

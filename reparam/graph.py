@@ -169,7 +169,7 @@ def again(module: GraphModule, node: Node, replaced: Mapping[Node, Node] | None 
         given = arguments(copy) | changed
         keyword_only = {argument.name for argument in node.target._schema.arguments if argument.kwarg_only}
         copy.args = tuple(given[name] for name in named if name not in keyword_only)
-        copy.kwargs = {name: given[name] for name in named if name in keyword_only and name in copy.kwargs}
+        copy.kwargs = {name: given[name] for name in named if name in keyword_only and name in (*copy.kwargs, *changed)}
     return copy
 
 

@@ -39,6 +39,7 @@ class Change:
 class Side:
     """One of the two files."""
 
+    name: str
     path: str
     format: str
     precision: str
@@ -122,7 +123,7 @@ def difference(a: Contents, b: Contents, outcome: Answers | NotRun) -> Differenc
 
 def _side(contents: Contents) -> Side:
     made = contents.artifact
-    return Side(str(made.path), made.format, made.precision, made.sha256, totals(contents))
+    return Side(made.path.name, str(made.path), made.format, made.precision, made.sha256, totals(contents))
 
 
 def _changes(a: Mapping[str, str], b: Mapping[str, str]) -> tuple[Change, ...]:
