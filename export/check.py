@@ -16,8 +16,14 @@ from ..validate.verdict import Tolerance
 from .artifact import Artifact, NotRun
 from .engines import Engine, Rounds, engines
 from .job import Checks
-from .locate import locate
-from .rounded import answers_of_rounded_values, answers_of_rounded_weights, decisions, neighbours
+from .locate import Located, locate
+from .rounded import (
+    answers_of_mixed,
+    answers_of_rounded_values,
+    answers_of_rounded_weights,
+    decisions,
+    neighbours,
+)
 from .subject import Subject, Values, network_input, truth
 
 
@@ -45,15 +51,23 @@ class Yardstick:
     """The outputs that no input reaches."""
 
 
-def yardstick(subject: Subject, folded: Folded, precisions: set[str]) -> Yardstick:
-    """Run the model in the ways that the files' precisions call for."""
+def yardstick(
+    subject: Subject, folded: Folded, precisions: set[str], mixed: tuple[ExportedProgram, tuple[str, ...]] | None = None
+) -> Yardstick:
+    """Run the model in the ways that the files' precisions call for.
+
+    `mixed` is a float16 file's program, with the nodes that it keeps in float32, if there are any.
+    """
     inputs, size, module = network_input(subject), subject.batch, folded.module
 
     def named(found: list[NDArray]) -> Values:
         return dict(zip(subject.output_names, found, strict=True))
 
     costs: dict[tuple[str, Rounds], Values] = {}
-    if "float16" in precisions:
+    if "float16" in precisions and mixed is not None and mixed[1]:
+        for rounds in ("all values", "weights"):
+            costs["float16", rounds] = named(answers_of_mixed(*mixed, rounds, inputs, size))
+    elif "float16" in precisions:
         costs["float16", "all values"] = named(answers_of_rounded_values(module, inputs, size))
         costs["float16", "weights"] = named(answers_of_rounded_weights(module, inputs, size))
     near: dict[tuple[str, Rounds], list[Values]] = {}
@@ -90,7 +104,15 @@ def _explained(
         return made
     failed = next(output for output in made.parity.outputs if output.verdict == "failed")
     located = locate(artifact, subject, program, feed, rounds=engine.rounds, sample=failed.worst_sample or 0)
-    return Check(made.engine, replace(made.parity, reason=f"{made.parity.reason}; {located.reason}"), located.layer)
+    reason = f"{made.parity.reason}; {located.reason}{_advice(artifact, located)}"
+    return Check(made.engine, replace(made.parity, reason=reason), located.layer)
+
+
+def _advice(artifact: Artifact, located: Located) -> str:
+    """What to do where no layer is wrong and float16 is the matter."""
+    if located.layer is not None or artifact.precision != "float16":
+        return ""
+    return "; --precision auto finds the operators that must stay in float32"
 
 
 def _parity(

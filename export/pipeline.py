@@ -24,7 +24,10 @@ from .check import Yardstick, check, yardstick
 from .cover import cover
 from .job import Job
 from .labels import read_labels
+from .legalize import legalize
 from .metadata import input_contract, metadata_of, static_form
+from .precision.find import find_precision
+from .precision.plan import Plan, PlanError, names_for, read_plan
 from .program import Prepared, prepare
 from .report import SCHEMA, ExportReport, Result, outcome_of, report_json
 from .stages import Stages
@@ -63,9 +66,19 @@ def _usable(job: Job) -> tuple[Job, Subject]:
         request = replace(job.request, image_input=loaded.image_input, labels=_labels(job, loaded))
         for name in job.formats:
             FORMATS[name].check(request)
+        _check_precision(job)
     except ValueError as error:
         raise UsageError(str(error)) from error
     return replace(job, request=request), loaded
+
+
+def _check_precision(job: Job) -> None:
+    """Raise a ValueError where a plan of precisions could not be used."""
+    asked = "--precision auto" if job.find_precision else "--precision-file" if job.precision_file else None
+    if asked and "coreml" not in job.formats:
+        raise ValueError(f"{asked} is for Core ML files, but the formats are {', '.join(job.formats)}; add coreml")
+    if job.precision_file is not None:
+        read_plan(job.precision_file)
 
 
 def _labels(job: Job, loaded: Subject) -> tuple[str, ...] | None:
@@ -94,11 +107,13 @@ def _room(job: Job) -> Iterator[Path]:
 
 def _fill(room: Path, job: Job, loaded: Subject, prepared: Prepared, stages: Stages) -> ExportReport:
     """Convert, check and measure; everything that a run makes lies in `room` afterwards, except its report."""
+    job, plan = _settle_precision(room, job, loaded, prepared, stages)
     identity = export_id(prepared.program, job.request)
     artifacts = [_convert(name, room, job, loaded, prepared, identity, stages) for name in job.formats]
     gc.collect()  # the converters leave copies of the weights behind, in cycles
     with stages("run the model for comparison"):
-        ours = yardstick(loaded, prepared.folded, {artifact.precision for artifact in artifacts})
+        mixed = prepared.program, job.request.float32
+        ours = yardstick(loaded, prepared.folded, {artifact.precision for artifact in artifacts}, mixed)
     results = tuple(_result(artifact, job, loaded, prepared, ours, stages) for artifact in artifacts)
     measured = {}
     if job.checks.benchmark:
@@ -122,11 +137,30 @@ def _fill(room: Path, job: Job, loaded: Subject, prepared: Prepared, stages: Sta
         modules=by_module(prepared.folded.module),
         static_form=static_form(loaded.loaded.module),
         results=results,
+        mixed_precision=plan,
         latencies=measured,
         stages=tuple(stages.done),
         versions={name: number for artifact in artifacts for name, number in artifact.versions.items()},
         folder=room,
     )
+
+
+def _settle_precision(
+    room: Path, job: Job, loaded: Subject, prepared: Prepared, stages: Stages
+) -> tuple[Job, Plan | None]:
+    """The job with the operators that stay in float32, and the plan where they were searched for."""
+    if job.precision_file is not None:
+        try:
+            names = names_for(job.precision_file, legalize(prepared.program))
+        except PlanError as error:
+            raise UsageError(str(error)) from error
+        return replace(job, request=replace(job.request, float32=names)), None
+    if not job.find_precision:
+        return job, None
+    with stages("find what must stay in float32"), tempfile.TemporaryDirectory(dir=room) as folder:
+        plan = find_precision(job, loaded, prepared, Path(folder))
+    (room / f"{job.stem}.precision.json").write_text(report_json(plan), encoding="utf-8")
+    return replace(job, request=replace(job.request, float32=plan.names)), plan
 
 
 def _convert(

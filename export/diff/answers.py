@@ -6,6 +6,7 @@ The inputs are made for the first file and brought into the form that the second
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,17 +53,23 @@ def answers(a: Artifact, b: Artifact, *, seed: int = 0) -> Answers | NotRun:
         feed = {given.name: _made(given, seed + at) for at, given in enumerate(a.inputs)}
         made = _run(first, a, feed)
         other = _run(second, b, _feed_of(a, b, feed))
-    except (MappingError, _NotRunHere) as error:
+    except MappingError:
+        return NotRun(f"their inputs do not fit each other: {_told(a.inputs)}, beside {_told(b.inputs)}")
+    except _NotRunHere as error:
         return NotRun(str(error))
     try:
         other = renamed(b, other, made, {})
-    except MappingError as error:
-        return NotRun(str(error))
+    except MappingError:
+        return NotRun(f"their outputs do not fit each other: {_told(a.outputs)}, beside {_told(b.outputs)}")
     shared = [name for name in made if name in other]
     if not shared:
         return NotRun(f"they have no output of the same name or shape: {', '.join(made)}; {', '.join(other)}")
     found = tuple(_distance(name, made[name], other[name]) for name in shared)
     return Answers((first.name, second.name), SAMPLES, seed, found)
+
+
+def _told(specs: Sequence[TensorSpec]) -> str:
+    return " and ".join(f"{spec.name} {spec.dtype} ({', '.join(map(str, spec.shape))})" for spec in specs) or "nothing"
 
 
 class _NotRunHere(ValueError):
