@@ -346,6 +346,15 @@ def test_settings_are_found_beside_an_operator_that_was_added(tmp_path: Path) ->
     ]
 
 
+def test_answers_are_not_compared_where_inputs_do_not_fit(tmp_path: Path) -> None:
+    found = compared(tmp_path, PLAIN, Net(side=16))
+    assert isinstance(found.answers, NotRun)
+    assert found.answers.reason == (
+        "their inputs do not fit each other: image float32 (1, 3, 8, 8), beside image float32 (1, 3, 16, 16)"
+    )
+    assert not found.same
+
+
 def test_damaged_files_are_compared_or_refused(tmp_path: Path) -> None:
     pristine = Net(norm=True, before=NORMALISED).save(tmp_path / "pristine.onnx")
     damaged = tmp_path / "damaged.onnx"
