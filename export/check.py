@@ -82,30 +82,32 @@ def yardstick(
     return Yardstick(truth(subject), subject.reference, costs, near, fixed)
 
 
-def check(
-    artifact: Artifact, subject: Subject, ours: Yardstick, options: Checks, program: ExportedProgram
-) -> tuple[Check, ...]:
-    """Open the saved file in each engine of its format, run it, compare; where it fails, say at which layer.
-
-    `program` is the one that the file was converted from.
-    """
+def check(artifact: Artifact, subject: Subject, ours: Yardstick, options: Checks) -> tuple[Check, ...]:
+    """Open the saved file in each engine of its format, run it, compare. The weights of `subject` are not read."""
     feed = laid_out(artifact, subject.feed)
-    checks = (
-        (engine, Check(engine.name, _parity(engine, artifact, feed, subject, ours, options)))
-        for engine in engines(artifact)
+    return tuple(
+        Check(engine.name, _parity(engine, artifact, feed, subject, ours, options)) for engine in engines(artifact)
     )
-    return tuple(_explained(made, engine, artifact, feed, subject, program) for engine, made in checks)
+
+
+def explained(
+    checks: tuple[Check, ...], artifact: Artifact, subject: Subject, program: ExportedProgram
+) -> tuple[Check, ...]:
+    """The checks, those that failed with the layer at which they do. `artifact` was converted from `program`."""
+    feed = laid_out(artifact, subject.feed)
+    rounds: dict[str, Rounds] = {engine.name: engine.rounds for engine in engines(artifact)}
+    return tuple(_explained(made, rounds[made.engine], artifact, feed, subject, program) for made in checks)
 
 
 def _explained(
-    made: Check, engine: Engine, artifact: Artifact, feed: Values, subject: Subject, program: ExportedProgram
+    made: Check, rounds: Rounds, artifact: Artifact, feed: Values, subject: Subject, program: ExportedProgram
 ) -> Check:
     if isinstance(made.parity, NotRun) or made.parity.verdict != "failed":
         return made
     failed = next(output for output in made.parity.outputs if output.verdict == "failed")
-    located = locate(artifact, subject, program, feed, rounds=engine.rounds, sample=failed.worst_sample or 0)
+    located = locate(artifact, subject, program, feed, rounds=rounds, sample=failed.worst_sample or 0)
     reason = f"{made.parity.reason}; {located.reason}{_advice(artifact, located)}"
-    return Check(made.engine, replace(made.parity, reason=reason), located.layer)
+    return replace(made, parity=replace(made.parity, reason=reason), layer=located.layer)
 
 
 def _advice(artifact: Artifact, located: Located) -> str:
@@ -118,9 +120,10 @@ def _advice(artifact: Artifact, located: Located) -> str:
 def _parity(
     engine: Engine, artifact: Artifact, feed: Values, subject: Subject, ours: Yardstick, options: Checks
 ) -> Parity | NotRun:
-    if isinstance(engine.run, NotRun):
-        return engine.run
-    given = predict(engine.run, feed, batch=_fixed_batch(artifact))
+    run = engine.open()
+    if isinstance(run, NotRun):
+        return run
+    given = predict(run, feed, batch=_fixed_batch(artifact))
     return compare(
         ours.truth,
         ours.reference,

@@ -20,12 +20,13 @@ from ..reparam import by_module
 from . import FORMATS
 from .artifact import Artifact, export_id
 from .atomic import NotWritten, staging
-from .check import Yardstick, check, yardstick
+from .check import Yardstick, check, explained, yardstick
 from .cover import cover
 from .job import Job
 from .labels import read_labels
 from .legalize import legalize
 from .metadata import input_contract, metadata_of, static_form
+from .parked import free_at_once, parked
 from .precision.find import find_precision
 from .precision.plan import Plan, PlanError, names_for, read_plan
 from .program import Prepared, prepare
@@ -48,6 +49,7 @@ def export(job: Job, *, announce: Callable[[str], None] = lambda stage: None) ->
     stages = Stages(announce)
     with stages("load"):
         job, loaded = _usable(job)
+    free_at_once(loaded.loaded.module)
     prepared = prepare(loaded, job, stages)
     with _room(job) as room:
         report = _fill(room, job, loaded, prepared, stages)
@@ -167,7 +169,7 @@ def _convert(
     name: str, room: Path, job: Job, loaded: Subject, prepared: Prepared, identity: str, stages: Stages
 ) -> Artifact:
     form = FORMATS[name]
-    with stages(f"convert to {name}"):
+    with stages(f"convert to {name}"), parked(room, [loaded.loaded.module], but=[prepared.program]):
         return form.convert(
             prepared.program,
             room / f"{job.stem}{form.SUFFIX}",
@@ -182,9 +184,15 @@ def _convert(
 def _result(
     artifact: Artifact, job: Job, loaded: Subject, prepared: Prepared, ours: Yardstick, stages: Stages
 ) -> Result:
+    room, module, folded = artifact.path.parent, loaded.loaded.module, prepared.folded.module
     with stages(f"check {artifact.path.name}"):
-        checks = check(artifact, loaded, ours, job.checks, prepared.program)
-    with stages(f"look for weights that the check of {artifact.path.name} cannot see"):
+        with parked(room, [module, folded, prepared.program]):
+            checks = check(artifact, loaded, ours, job.checks)
+        checks = explained(checks, artifact, loaded, prepared.program)
+    with (
+        stages(f"look for weights that the check of {artifact.path.name} cannot see"),
+        parked(room, [folded, prepared.program], but=[module]),
+    ):
         return Result(artifact, checks, cover(loaded, checks))
 
 

@@ -146,10 +146,11 @@ def _checked(target: Target, way: Bridge, model: _Model, asked: Asked) -> FileCh
 
 def _run(engine: Engine, artifact: Artifact, feed: Values, expected: Values, asked: Asked) -> Values | NotRun:
     """What the file gives on one engine, under the model's names."""
-    if isinstance(engine.run, NotRun):
-        return engine.run
+    run = engine.open()
+    if isinstance(run, NotRun):
+        return run
     try:
-        made = predict(engine.run, feed, batch=batch_of(artifact))
+        made = predict(run, feed, batch=batch_of(artifact))
     except Exception as error:  # each backend has errors of its own, and a file of another tool may raise any of them
         return NotRun(f"{engine.name} cannot run it: {in_one_line(error)}")
     return renamed(artifact, made, expected, asked.output_map)

@@ -204,6 +204,18 @@ def _exists(module: nn.Module, name: str) -> bool:
     return True
 
 
+def round_off(module: GraphModule, nodes: Iterable[Node]) -> None:
+    """Round the folded weights among `nodes` now, where all of them in float64 would be too much memory."""
+    for node in nodes:
+        if PENDING in node.meta and not node._erased:
+            owner, _, leaf = str(node.target).rpartition(".")
+            value = attribute(module, str(node.target))
+            rounded = value.detach().to(node.meta[PENDING])
+            kept = nn.Parameter(rounded, requires_grad=False) if isinstance(value, nn.Parameter) else rounded
+            setattr(module.get_submodule(owner), leaf, kept)
+            node.meta[_STORED] = kept
+
+
 def settle(module: GraphModule) -> GraphModule:
     """The graph over just the weights it reads: folded ones rounded to their dtype, under the names they asked for."""
     module.graph.eliminate_dead_code()

@@ -77,11 +77,12 @@ class _NotRunHere(ValueError):
 
 
 def _run(engine: Engine, artifact: Artifact, feed: Values) -> Values:
-    if isinstance(engine.run, NotRun):
-        raise _NotRunHere(f"{artifact.path.name}: {engine.run.reason}")
+    run = engine.open()
+    if isinstance(run, NotRun):
+        raise _NotRunHere(f"{artifact.path.name}: {run.reason}")
     sizes = [given.shape[0] for given in artifact.inputs if given.shape and isinstance(given.shape[0], int)]
     try:
-        return predict(engine.run, feed, batch=sizes[0] if sizes else None)
+        return predict(run, feed, batch=sizes[0] if sizes else None)
     except Exception as error:  # each backend has errors of its own, and a file of another tool may raise any of them
         raise _NotRunHere(f"{artifact.path.name}: {engine.name} cannot run it: {in_one_line(error)}") from error
 

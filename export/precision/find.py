@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import to_coreml
 from ..artifact import Artifact, NotRun
-from ..check import Check, check, laid_out, tolerance, yardstick
+from ..check import Check, check, explained, laid_out, tolerance, yardstick
 from ..job import Job
 from ..legalize import legalize
 from ..program import Prepared
@@ -87,7 +87,7 @@ class _Attempt:
             export_id="",
         )
         ours = yardstick(subject, self._prepared.folded, {artifact.precision}, (program, tuple(kept)))
-        return artifact, check(artifact, subject, ours, self._job.checks, program)
+        return artifact, explained(check(artifact, subject, ours, self._job.checks), artifact, subject, program)
 
     def plan(
         self, kept: Sequence[Kept], excess: float | None, made: Artifact, plain: Artifact, trials: int, reason: str
