@@ -4,14 +4,15 @@
     python benchmarks/big_models.py --variant vit_h14_in1k --format onnx --samples 1
 
 Each run has a process of its own; its peak is the largest resident memory that the kernel noted for it (`ru_maxrss`),
-Python, its libraries and mapped files included, in GiB and as a multiple of the float32 weights. For ours the peak
-behind each stage is given as well: it only ever rises, so the stage at which it rises is the one that needs it. Weights
-are conditioned in every run. Writes big_models_VARIANT.json and .md.
+Python, its libraries and mapped files included, in GiB and as a multiple of the float32 weights. For ours the peak of
+each stage is given as well (on Linux, where the kernel's mark can be set back, without what came before). Weights are
+conditioned in every run. Writes big_models_VARIANT.json and .md; a run of one side or format replaces its own row.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import resource
 import subprocess
@@ -33,6 +34,12 @@ def peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
+def set_mark_back() -> None:
+    """Let the kernel note the largest resident memory from here on."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 # ---- what runs in a process of its own ------------------------------------------------------------------------------
 
 
@@ -48,8 +55,10 @@ def ours(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     def announce(stage: str) -> None:
         peaks.append((reached["stage"], peak_bytes() / GIB))
         reached["stage"] = stage
+        set_mark_back()
 
-    job = Job(Source(options.variant), (options.format,), Request(), Checks(samples=options.samples), output_dir=folder)
+    source = Source(options.variant, image_size=options.image_size)
+    job = Job(source, (options.format,), Request(), Checks(samples=options.samples), output_dir=folder)
     report = export(job, announce=announce)
     announce("end")
     checks = {check.engine: check.parity.reason for result in report.results for check in result.checks}
@@ -59,10 +68,11 @@ def ours(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 def bare(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """The converter alone, on the same weights: torch.export, then torch.onnx.export or coremltools.convert."""
     import torch
-    from fuseport import models
     from fuseport.models.loaded import load
 
-    module, side = load(options.variant).module, models.find(options.variant).preprocessing.size
+    loaded = load(options.variant, image_size=options.image_size)
+    assert loaded.preprocessing is not None
+    module, side = loaded.module, loaded.preprocessing.size
     program = torch.export.export(module, (torch.zeros(1, 3, side, side),), strict=False)
     if options.format == "onnx":
         written = torch.onnx.export(program, verbose=False)
@@ -90,7 +100,8 @@ def alone(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(dir=options.scratch) as folder:
         found = RUNS[options.alone](options, Path(folder))
     seconds = round(time.perf_counter() - begin)
-    print(json.dumps({"peak_gib": peak_bytes() / GIB, "seconds": seconds, **found}))
+    peak = max([peak_bytes() / GIB, *(gib for _, gib in found.get("stages", ()))])
+    print(json.dumps({"peak_gib": peak, "seconds": seconds, **found}))
 
 
 # ---- the table ------------------------------------------------------------------------------------------------------
@@ -99,7 +110,9 @@ def alone(options: argparse.Namespace) -> None:
 def measured(options: argparse.Namespace, run: str, form: str) -> dict[str, Any]:
     """One run in a process of its own. Raises RuntimeError if it ends badly."""
     words = [sys.executable, __file__, "--alone", run, "--format", form, "--variant", options.variant]
-    words += ["--samples", str(options.samples)] + (["--scratch", options.scratch] if options.scratch else [])
+    words += ["--samples", str(options.samples)]
+    words += ["--scratch", options.scratch] if options.scratch else []
+    words += ["--image-size", str(options.image_size)] if options.image_size else []
     ended = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=False)
     if ended.returncode:
         raise RuntimeError(f"{run} {form} ended with exit code {ended.returncode}")
@@ -119,9 +132,14 @@ def markdown(rows: list[dict[str, Any]], weights_gib: float, options: argparse.N
         lines.append(f"| {row['run']} | {row['format']} | {figures} | {outcome} |")
     for row in rows:
         stages = ", ".join(f"{stage} {gib:.2f}" for stage, gib in row.get("stages", ()))
-        lines += ["", f"Peak behind each stage, {row['format']}: {stages}."] if stages else []
+        lines += ["", f"Peak of each stage, {row['format']}: {stages}."] if stages else []
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "onnx", "onnxruntime", "coremltools"))
     return "\n".join([*lines, "", versions, ""])
+
+
+def before(file: Path) -> list[dict[str, Any]]:
+    """The rows of an earlier call, so that the sides can be measured one by one."""
+    return json.loads(file.read_text())["rows"] if file.exists() else []
 
 
 def main() -> None:
@@ -130,6 +148,7 @@ def main() -> None:
     parser.add_argument("--format", choices=FORMATS, help="one format alone")
     parser.add_argument("--run", choices=RUNS, help="ours or the bare converter alone")
     parser.add_argument("--samples", type=int, default=1)
+    parser.add_argument("--image-size", type=int, help="smaller pictures for a quick look (the variant's own size)")
     parser.add_argument("--scratch", help="a folder with room for the files (the system's)")
     parser.add_argument("--output-dir", type=Path, default=Path("out"))
     parser.add_argument("--alone", choices=RUNS, help=argparse.SUPPRESS)
@@ -141,9 +160,11 @@ def main() -> None:
 
     weights_gib = models.find(options.variant).parameters * 4 / GIB
     options.output_dir.mkdir(parents=True, exist_ok=True)
-    stem, rows = options.output_dir / f"big_models_{options.variant}", []
+    stem = options.output_dir / f"big_models_{options.variant}"
+    rows = before(stem.with_suffix(".json"))
     for form in [options.format] if options.format else FORMATS:
         for run in [options.run] if options.run else RUNS:
+            rows = [row for row in rows if (row["run"], row["format"]) != (run, form)]
             rows.append(measured(options, run, form))
             stem.with_suffix(".json").write_text(
                 json.dumps({"weights_gib": weights_gib, "rows": rows}, indent=1) + "\n"

@@ -95,7 +95,7 @@ def examine(variant: str, out: Path) -> None:
 def _stages(row: Row, folder: Path) -> Iterator[str]:
     """Do one stage after the other, yielding its name when it is through; what fails is noted in the row."""
     from fuseport.export import FORMATS
-    from fuseport.export.check import check, yardstick
+    from fuseport.export.check import check, explained, yardstick
     from fuseport.export.job import Checks, Job, Source
     from fuseport.export.program import prepare
     from fuseport.export.request import Request
@@ -142,7 +142,7 @@ def _stages(row: Row, folder: Path) -> Iterator[str]:
         row.operations[name] = artifact.operation_count
         yield name
         verdicts = {}
-        for result in check(artifact, taken, ours, job.checks, prepared.program):
+        for result in explained(check(artifact, taken, ours, job.checks), artifact, taken, prepared.program):
             verdicts[result.engine] = getattr(result.parity, "verdict", "not run"), result.parity.reason
             for output in getattr(result.parity, "outputs", ()):
                 row.errors[result.engine] = max(output.relative_l2 or 0.0, row.errors.get(result.engine) or 0.0)

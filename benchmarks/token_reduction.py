@@ -2,11 +2,14 @@
 
     python benchmarks/token_reduction.py --size l16 --output-dir out
     python benchmarks/token_reduction.py --size b16 --rows first --backend torch --backend onnx --threads 1
+    python benchmarks/token_reduction.py --size l16 --backend torch --backend onnx --threads 2 --samples 3 --minutes 9
 
 For every published row: GFLOPs in the seed's counting beside the claim, the tokens that each layer works on, and the
 latency at batch 1 over that of the plain ViT, in PyTorch and in ONNX Runtime, timed interleaved with it. `--throughput`
 adds pictures per second at a batch, in float32 and float16, on the device that `--device` names. All rows of a size
-share one set of conditioned weights. Writes token_reduction_SIZE.json, .md and .svg (cost against tokens).
+share one set of conditioned weights. Writes token_reduction_SIZE.json, .md and .svg (cost against tokens) after each
+row. A row that was timed under the same conditions is not timed again, so a long run can be made in pieces: after
+`--minutes` no further row is begun, and the same command goes on.
 
 GFLOPs count the method as its authors run it. The timed models are the static forms: ACT and ATS save nothing there.
 """
@@ -150,37 +153,53 @@ def onnx_runner(model: SwagViT, picture: torch.Tensor, folder: Path, name: str, 
     return lambda: run(feed)
 
 
-def time_torch(
-    results: list[Result], models: list[SwagViT], picture: torch.Tensor, options: argparse.Namespace
-) -> None:
-    """All rows in turn, each round in another order."""
-    runners = {result.label: torch_runner(model, picture) for result, model in zip(results, models, strict=True)}
-    for name, latency in timed(runners, options).items():
-        note(next(result for result in results if result.label == name), "torch", latency)
-    compare(results, "torch")
-
-
-def time_onnx(results: list[Result], models: list[SwagViT], picture: torch.Tensor, options: argparse.Namespace) -> None:
-    """Each row in turn with the plain ViT, since not all sessions fit into memory at once."""
+def time_rows(results: list[Result], models: list[SwagViT], picture: torch.Tensor, options: argparse.Namespace) -> None:
+    """Each row that has no times yet, in turn with the plain ViT; written at once. Stops after `options.minutes`."""
+    deadline = time.monotonic() + 60 * options.minutes
     with tempfile.TemporaryDirectory() as folder:
-        plain = onnx_runner(models[0], picture, Path(folder), "plain", options.threads)
+        plain: dict[str, Callable[[], object]] = {}
         for result, model in zip(results[1:], models[1:], strict=True):
+            if set(options.backend) <= result.ratio.keys():
+                continue
+            if time.monotonic() > deadline:
+                left = sum(not set(options.backend) <= other.ratio.keys() for other in results[1:])
+                print(f"{left} rows are left: run the same command again", flush=True)
+                return
+            plain = plain or runners(models[0], picture, Path(folder), options)
             with tempfile.TemporaryDirectory() as own:
-                runner = onnx_runner(model, picture, Path(own), "model", options.threads)
-                latency = timed({"none": plain, result.label: runner}, options)
-            note(result, "onnx", latency[result.label])
-            result.ratio["onnx"] = latency[result.label].median_ms / latency["none"].median_ms
-            results[0].latency_ms.setdefault("onnx", latency["none"].median_ms)
-            print(f"{result.label}: ONNX Runtime {result.ratio['onnx']:.2f} x the plain ViT", flush=True)
+                time_row(result, results[0], runners(model, picture, Path(own), options), plain, options)
+            write(results, options)
+            print(result.label, {name: round(ratio, 3) for name, ratio in result.ratio.items()}, flush=True)
 
 
-def note(result: Result, backend: str, latency: Latency) -> None:
-    result.latency_ms[backend], result.spread[backend] = latency.median_ms, latency.spread
+def runners(
+    model: SwagViT, picture: torch.Tensor, folder: Path, options: argparse.Namespace
+) -> dict[str, Callable[[], object]]:
+    """A call of the model in each backend that was asked for."""
+    made: dict[str, Callable[[], object]] = {}
+    if "torch" in options.backend:
+        made["torch"] = torch_runner(model, picture)
+    if "onnx" in options.backend:
+        made["onnx"] = onnx_runner(model, picture, folder, "model", options.threads)
+    return made
 
 
-def compare(results: list[Result], backend: str) -> None:
-    for result in results:
-        result.ratio[backend] = result.latency_ms[backend] / results[0].latency_ms[backend]
+def time_row(
+    result: Result,
+    none: Result,
+    own: dict[str, Callable[[], object]],
+    plain: dict[str, Callable[[], object]],
+    options: argparse.Namespace,
+) -> None:
+    """The row and the plain ViT sample by sample in turn, all backends together."""
+    both = {f"{name} {backend}": run for name, of in (("own", own), ("plain", plain)) for backend, run in of.items()}
+    latency = timed(both, options)
+    for backend in own:
+        mine, theirs = latency[f"own {backend}"], latency[f"plain {backend}"]
+        result.latency_ms[backend], result.spread[backend] = mine.median_ms, mine.spread
+        result.ratio[backend] = mine.median_ms / theirs.median_ms
+        none.latency_ms.setdefault(backend, theirs.median_ms)
+        none.ratio.setdefault(backend, 1.0)
 
 
 def throughput(results: list[Result], models: list[SwagViT], options: argparse.Namespace) -> None:
@@ -239,7 +258,7 @@ def timing(result: Result, backend: str) -> str:
     return f"{result.latency_ms[backend]:.0f} ({result.ratio.get(backend, 1.0):.2f}){slower}"
 
 
-COLOURS = dict(zip(("none", "hourglass", "evit", "tome", "act", "ats", "evo", "smyrf"), (
+COLOURS: dict[str, str] = dict(zip(("none", "hourglass", "evit", "tome", "act", "ats", "evo", "smyrf"), (
     "#000000", "#1b9e77", "#d95f02", "#7570b3", "#e7298a", "#66a61e", "#e6ab02", "#a6761d"), strict=True))  # fmt: skip
 
 
@@ -282,6 +301,21 @@ def conditions(options: argparse.Namespace) -> dict[str, object]:
     }
 
 
+def take_up(results: list[Result], options: argparse.Namespace) -> None:
+    """Give the rows the times that an earlier call wrote. Ends the run if that one had other conditions."""
+    file = options.output_dir / f"token_reduction_{options.size}.json"
+    if not file.exists():
+        return
+    earlier = json.loads(file.read_text())
+    if earlier["conditions"] != conditions(options):
+        raise SystemExit(f"{file} was measured under other conditions: {earlier['conditions']}; take another folder")
+    rows = {(row["method"], row["preset"]): row for row in earlier["rows"]}
+    for result in results:
+        row = rows.get((result.method, result.preset), {})
+        for timed_field in ("latency_ms", "ratio", "spread", "pictures_per_second"):
+            getattr(result, timed_field).update(row.get(timed_field, {}))
+
+
 def write(results: list[Result], options: argparse.Namespace) -> None:
     options.output_dir.mkdir(parents=True, exist_ok=True)
     stem, told = options.output_dir / f"token_reduction_{options.size}", conditions(options)
@@ -289,7 +323,6 @@ def write(results: list[Result], options: argparse.Namespace) -> None:
     stem.with_suffix(".json").write_text(json.dumps({"conditions": told, "rows": rows}, indent=1) + "\n")
     stem.with_suffix(".md").write_text(markdown(results, told))
     stem.with_suffix(".svg").write_text(plot(results))
-    print(markdown(results, told))
 
 
 def main() -> None:
@@ -304,6 +337,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--samples", type=int, default=5)
     parser.add_argument("--warmup", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=1e6, help="begin no further row after this time")
     parser.add_argument("--output-dir", type=Path, default=Path("out"))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -315,14 +349,14 @@ def main() -> None:
     models = [with_method(plain, row) for row in rows]
     picture = drawn_pictures((1, 3, plain.image_size, plain.image_size)).float()
     results = [costed(row, model, picture if options.count else None) for row, model in zip(rows, models, strict=True)]
+    take_up(results, options)
     write(results, options)
-    for backend, run in (("torch", time_torch), ("onnx", time_onnx)):
-        if backend in options.backend:
-            run(results, models, picture, options)
-            write(results, options)
+    if options.backend:
+        time_rows(results, models, picture, options)
     if options.throughput:
         throughput(results, models, options)
-        write(results, options)
+    write(results, options)
+    print(markdown(results, conditions(options)))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """What a file is checked against: the model of its report, a variant, a checkpoint, or nothing but stored outputs.
 
-`--against` takes any of them: a path that ends in .json is a report, a path that exists another way is a checkpoint,
-and a word is a variant. Without it the report beside the file is taken, or the model that the other options name.
+`--against` takes any of them: a path that ends in .json is a report, FILE.py:NAME is code of the user's, a path that
+exists another way is a checkpoint, and a word is a variant. Without it the report beside the file is taken, or the
+model that the other options name.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def against(artifact: Path, asked: str | None, source: Source | None, *, stored:
     """
     if asked is not None and asked.endswith(".json"):
         return _from_report(Path(asked), source)
-    if asked is not None and Path(asked).exists():
+    if asked is not None and Path(asked).exists() and not Source(asked).is_file:
         return _from_checkpoint(artifact, Path(asked), source)
     if asked is not None:
         return Against(replace(source or Source(asked), variant=asked))

@@ -76,7 +76,8 @@ def export_id(program: ExportedProgram, request: Request) -> str:
     import torch
 
     digest = hashlib.sha256(program.graph_module.code.encode())
-    digest.update(json.dumps(asdict(request), sort_keys=True).encode())
+    asked = {name: value for name, value in asdict(request).items() if name != "float32" or value}
+    digest.update(json.dumps(asked, sort_keys=True).encode())
     for name, value in sorted([*program.state_dict.items(), *program.constants.items()]):
         if isinstance(value, torch.Tensor):
             digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())

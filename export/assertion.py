@@ -24,6 +24,7 @@ from .artifact import Artifact, NotRun
 from .job import Checks, Source
 from .mapping import COLOURS
 from .opened import open_artifact
+from .quiet import quiet
 from .recheck import CheckReport, recheck
 from .stored import Stored
 from .targets import Asked
@@ -72,7 +73,8 @@ def assert_parity(
         asked = replace(asked, loaded=loaded, source=Source(loaded.variant.name))
     if inputs is not None:
         asked = replace(asked, inputs=Stored(Path("inputs="), {name: _array(inputs)}))
-    report = recheck(asked)
+    with quiet("torch.__trace"):  # what torch traces for itself would bury the failure under pytest's captured log
+        report = recheck(asked)
     if report.outcome != "passed":
         raise AssertionError(failure(report))
     return report

@@ -15,8 +15,14 @@ from ..validate.verdict import Tolerance
 from .artifact import Artifact, NotRun
 from .engines import Engine, Rounds, engines
 from .job import Checks
-from .locate import locate
-from .rounded import answers_of_rounded_values, answers_of_rounded_weights, decisions, neighbours
+from .locate import Located, locate
+from .rounded import (
+    answers_of_mixed,
+    answers_of_rounded_values,
+    answers_of_rounded_weights,
+    decisions,
+    neighbours,
+)
 from .subject import Subject, Values, network_input, truth
 
 
@@ -42,15 +48,23 @@ class Yardstick:
     """The same key → its answers under noise of that size; empty for a model that makes no choices."""
 
 
-def yardstick(subject: Subject, folded: Folded, precisions: set[str]) -> Yardstick:
-    """Run the model in the ways that the files' precisions call for."""
+def yardstick(
+    subject: Subject, folded: Folded, precisions: set[str], mixed: tuple[ExportedProgram, tuple[str, ...]] | None = None
+) -> Yardstick:
+    """Run the model in the ways that the files' precisions call for.
+
+    `mixed` is a float16 file's program, with the nodes that it keeps in float32, if there are any.
+    """
     inputs, size, module = network_input(subject), subject.batch, folded.module
 
     def named(found: list[NDArray]) -> Values:
         return dict(zip(subject.output_names, found, strict=True))
 
     costs: dict[tuple[str, Rounds], Values] = {}
-    if "float16" in precisions:
+    if "float16" in precisions and mixed is not None and mixed[1]:
+        for rounds in ("all values", "weights"):
+            costs["float16", rounds] = named(answers_of_mixed(*mixed, rounds, inputs, size))
+    elif "float16" in precisions:
         costs["float16", "all values"] = named(answers_of_rounded_values(module, inputs, size))
         costs["float16", "weights"] = named(answers_of_rounded_weights(module, inputs, size))
     near: dict[tuple[str, Rounds], list[Values]] = {}
@@ -62,37 +76,48 @@ def yardstick(subject: Subject, folded: Folded, precisions: set[str]) -> Yardsti
     return Yardstick(truth(subject), subject.reference, costs, near)
 
 
-def check(
-    artifact: Artifact, subject: Subject, ours: Yardstick, options: Checks, program: ExportedProgram
-) -> tuple[Check, ...]:
-    """Open the saved file in each engine of its format, run it, compare; where it fails, say at which layer.
-
-    `program` is the one that the file was converted from.
-    """
+def check(artifact: Artifact, subject: Subject, ours: Yardstick, options: Checks) -> tuple[Check, ...]:
+    """Open the saved file in each engine of its format, run it, compare. The weights of `subject` are not read."""
     feed = laid_out(artifact, subject.feed)
-    checks = (
-        (engine, Check(engine.name, _parity(engine, artifact, feed, subject, ours, options)))
-        for engine in engines(artifact)
+    return tuple(
+        Check(engine.name, _parity(engine, artifact, feed, subject, ours, options)) for engine in engines(artifact)
     )
-    return tuple(_explained(made, engine, artifact, feed, subject, program) for engine, made in checks)
+
+
+def explained(
+    checks: tuple[Check, ...], artifact: Artifact, subject: Subject, program: ExportedProgram
+) -> tuple[Check, ...]:
+    """The checks, those that failed with the layer at which they do. `artifact` was converted from `program`."""
+    feed = laid_out(artifact, subject.feed)
+    rounds: dict[str, Rounds] = {engine.name: engine.rounds for engine in engines(artifact)}
+    return tuple(_explained(made, rounds[made.engine], artifact, feed, subject, program) for made in checks)
 
 
 def _explained(
-    made: Check, engine: Engine, artifact: Artifact, feed: Values, subject: Subject, program: ExportedProgram
+    made: Check, rounds: Rounds, artifact: Artifact, feed: Values, subject: Subject, program: ExportedProgram
 ) -> Check:
     if isinstance(made.parity, NotRun) or made.parity.verdict != "failed":
         return made
     failed = next(output for output in made.parity.outputs if output.verdict == "failed")
-    located = locate(artifact, subject, program, feed, rounds=engine.rounds, sample=failed.worst_sample or 0)
-    return Check(made.engine, replace(made.parity, reason=f"{made.parity.reason}; {located.reason}"), located.layer)
+    located = locate(artifact, subject, program, feed, rounds=rounds, sample=failed.worst_sample or 0)
+    reason = f"{made.parity.reason}; {located.reason}{_advice(artifact, located)}"
+    return replace(made, parity=replace(made.parity, reason=reason), layer=located.layer)
+
+
+def _advice(artifact: Artifact, located: Located) -> str:
+    """What to do where no layer is wrong and float16 is the matter."""
+    if located.layer is not None or artifact.precision != "float16":
+        return ""
+    return "; --precision auto finds the operators that must stay in float32"
 
 
 def _parity(
     engine: Engine, artifact: Artifact, feed: Values, subject: Subject, ours: Yardstick, options: Checks
 ) -> Parity | NotRun:
-    if isinstance(engine.run, NotRun):
-        return engine.run
-    given = predict(engine.run, feed, batch=_fixed_batch(artifact))
+    run = engine.open()
+    if isinstance(run, NotRun):
+        return run
+    given = predict(run, feed, batch=_fixed_batch(artifact))
     return compare(
         ours.truth,
         ours.reference,

@@ -7,6 +7,7 @@ its precision adds. On macOS Core ML itself runs as well, with its own verdict.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -24,21 +25,25 @@ Runner = Callable[[Values], Values]
 
 @dataclass(frozen=True)
 class Engine:
-    """One way to run a file. `rounds` says what of the file's precision its answers have suffered."""
+    """One way to run a file, opened when it is used. `rounds` says what of its precision the answers have suffered."""
 
     name: str
-    run: Runner | NotRun
+    open: Callable[[], Runner | NotRun]
     rounds: Rounds = "all values"
 
 
 def engines(artifact: Artifact) -> tuple[Engine, ...]:
-    """Every engine for the format of `artifact`, the saved file opened; NotRun in place of one that cannot run it."""
+    """Every engine for the format of `artifact` on this system; one that cannot run the file opens as NotRun.
+
+    Each holds the weights in its own form, so a big model is run in one after the other.
+    """
     if artifact.format == to_onnx.NAME:
-        return (Engine("ONNX Runtime, CPU", to_onnx.runner(artifact)),)
+        return (Engine("ONNX Runtime, CPU", partial(to_onnx.runner, artifact)),)
+    core_ml = (Engine("Core ML, all compute units", partial(to_coreml.runner, artifact)),)
     return (
-        Engine("executor, exact", _executor(artifact, "exact"), rounds="weights"),
-        Engine("executor, declared", _executor(artifact, "declared")),
-        *_core_ml(artifact),
+        Engine("executor, exact", partial(_executor, artifact, "exact"), rounds="weights"),
+        Engine("executor, declared", partial(_executor, artifact, "declared")),
+        *(core_ml if sys.platform == "darwin" else ()),
     )
 
 
@@ -47,12 +52,6 @@ def fastest(artifact: Artifact) -> Runner | NotRun:
     if artifact.format == to_onnx.NAME:
         return to_onnx.runner(artifact)
     return to_coreml.runner(artifact)
-
-
-def _core_ml(artifact: Artifact) -> tuple[Engine, ...]:
-    """Core ML itself with every compute unit, on macOS."""
-    run = to_coreml.runner(artifact)
-    return () if isinstance(run, NotRun) else (Engine("Core ML, all compute units", run),)
 
 
 def _executor(artifact: Artifact, mode: mil.Mode) -> Runner | NotRun:

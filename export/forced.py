@@ -10,7 +10,7 @@ One pass, as long as three forwards; a value is let go of after its last reader,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, Literal
 
@@ -31,23 +31,38 @@ _REAL = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 class Stream:
-    """One of the three ways: floats are carried as `carrier`, weights and (or) results go through `rounding`."""
+    """One of the ways: floats are carried as `carrier`, weights and (or) results go through `rounding`.
 
-    def __init__(self, carrier: torch.dtype, weights: torch.dtype | None, results: torch.dtype | None) -> None:
-        self.carrier, self._weights, self._results = carrier, weights, results
+    The nodes named in `float32` take part in no rounding; what they give is rounded when another node reads it.
+    """
+
+    def __init__(
+        self,
+        carrier: torch.dtype,
+        weights: torch.dtype | None,
+        results: torch.dtype | None,
+        float32: Collection[str] = (),
+    ) -> None:
+        self.carrier, self._weights, self._results, self._float32 = carrier, weights, results, frozenset(float32)
         self.values: Values = {}
 
     def given(self, value: Any) -> Any:
         """A weight, a constant or an input of the program, as this stream stores it."""
-        return tree_map(lambda leaf: self._stored(leaf, self._weights), value)
+        return tree_map(lambda leaf: self._stored(leaf, None if self._float32 else self._weights), value)
 
     def computed(self, node: Node) -> Any:
         """The node's value from those it reads."""
-        args, kwargs = map_arg((node.args, node.kwargs), self.values.__getitem__)
-        wide = {name: self._wide(value) for name, value in kwargs.items()}
+        wide = node.name in self._float32
+        args, kwargs = map_arg((node.args, node.kwargs), self._read if self._float32 and not wide else self.values.get)
+        named = {name: self._wide(value) for name, value in kwargs.items()}
         target = _ANY_STRIDES.get(node.target, node.target)
         assert callable(target)
-        return tree_map(lambda leaf: self._stored(leaf, self._results), target(*map(self._wide, args), **wide))
+        through = None if wide else self._results
+        return tree_map(lambda leaf: self._stored(leaf, through), target(*map(self._wide, args), **named))
+
+    def _read(self, node: Node) -> Any:
+        through = self._results if node.op == "call_function" else self._weights
+        return tree_map(lambda leaf: self._stored(leaf, through), self.values[node])
 
     def _stored(self, value: Any, through: torch.dtype | None) -> Any:
         if not (isinstance(value, Tensor) and value.is_floating_point()):
@@ -58,11 +73,16 @@ class Stream:
         return self.carrier if isinstance(argument, torch.dtype) and argument in _REAL else argument
 
 
-def streams(precision: str, rounds: Rounds) -> tuple[Stream, Stream, Stream]:
+def streams(precision: str, rounds: Rounds, float32: Collection[str] = ()) -> tuple[Stream, Stream, Stream]:
     """Free, forced and rounded, for an artifact of `precision` whose answers have suffered `rounds`."""
+    return Stream(torch.float64, None, None), Stream(torch.float64, None, None), rounding(precision, rounds, float32)
+
+
+def rounding(precision: str, rounds: Rounds, float32: Collection[str] = ()) -> Stream:
+    """The way of an artifact of `precision` that keeps the nodes named in `float32` wide."""
     narrow = torch.float16 if precision == "float16" else None
     carrier, results = (torch.float64, None) if rounds == "weights" else (torch.float32, narrow)
-    return Stream(torch.float64, None, None), Stream(torch.float64, None, None), Stream(carrier, narrow, results)
+    return Stream(carrier, narrow, results, float32 if narrow else ())
 
 
 @torch.no_grad()
@@ -99,20 +119,30 @@ def run_forced(
                     way.values.pop(read, None)
 
 
-@torch.no_grad()
 def run_free(program: ExportedProgram, inputs: Sequence[Tensor], see: Callable[[Node, Any], None]) -> None:
     """Run `program` in float32 on its own values, and show each as it is made."""
-    way, stored = Stream(torch.float32, None, None), _stored(program, inputs)
+    run_alone(program, inputs, Stream(torch.float32, None, None), see)
+
+
+@torch.no_grad()
+def run_alone(
+    program: ExportedProgram, inputs: Sequence[Tensor], way: Stream, see: Callable[[Node, Any], None] = lambda *_: None
+) -> list[Tensor]:
+    """The outputs of `program` run one way, each value shown to `see` as it is made."""
+    stored = _stored(program, inputs)
     last = {read: node for node in program.graph.nodes for read in node.all_input_nodes}
     for node in program.graph.nodes:
+        if node.op == "output":
+            return [way.values.pop(read) for read in node.args[0]]
         if node.op != "call_function":
-            way.values[node] = way.given(_held(program, node, stored)) if node.op != "output" else None
+            way.values[node] = way.given(_held(program, node, stored))
             continue
         way.values[node] = way.computed(node)
         see(node, way.values[node])
         for read in node.all_input_nodes:
             if last[read] is node:
                 way.values.pop(read, None)
+    return []
 
 
 def _held(program: ExportedProgram, node: Node, stored: Mapping[str, Any]) -> Any:

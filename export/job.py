@@ -80,6 +80,10 @@ class Job:
     formats: tuple[str, ...]
     request: Request
     checks: Checks = Checks()
+    find_precision: bool = False
+    """Whether to search for what a float16 Core ML file must keep in float32, where its check fails."""
+    precision_file: Path | None = None
+    """What such a search has found, to be used again."""
     image_input: str | None = None
     labels: str | None = None
     batch_size: int | None = None

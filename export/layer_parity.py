@@ -62,7 +62,7 @@ def compare_layers(
     gives at most about `chunk_bytes` of tensors.
     """
     if artifact.format == COREML:
-        program = legalize(program, precision=artifact.precision)
+        program = legalize(program, precision=artifact.precision, float32=kept_in_float32(artifact))
     else:
         rounds = "all values"
     opened = open_points(artifact, feed, mode=MODES[rounds])
@@ -126,9 +126,15 @@ class _Run:
             )
             return point.name not in free
 
-        ways = streams(self.artifact.precision, self.rounds)
+        ways = streams(self.artifact.precision, self.rounds, kept_in_float32(self.artifact))
         run_forced(self.program, self.inputs, ways, values(), see)
         return layers
+
+
+def kept_in_float32(artifact: Artifact) -> tuple[str, ...]:
+    """The nodes that a float16 file of ours was asked to keep in float32."""
+    found = artifact.details.get("float32")
+    return tuple(map(str, found)) if isinstance(found, (tuple, list)) else ()
 
 
 def join(tensors: Sequence[Point], program: ExportedProgram, outputs: Sequence[str]) -> dict[str, Node]:

@@ -20,7 +20,7 @@ from .rewrites import EXPANDED, REWRITES
 from .source_line import source_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from torch.export import ExportedProgram
     from torch.fx import Node
@@ -32,12 +32,13 @@ UNREAD = ((aten.searchsorted, "sorter"), (aten.sum, "dtype"), (aten.mean, "dtype
 """Arguments that coremltools does not read, and that nothing here can replace."""
 
 
-def legalize(program: ExportedProgram, *, precision: str = "float32") -> ExportedProgram:
+def legalize(program: ExportedProgram, *, precision: str = "float32", float32: Collection[str] = ()) -> ExportedProgram:
     """The same function in operators that coremltools converts right; `program` itself stays as it is.
 
     `precision` is that of the ML Program: in float16, finite constants beyond its range become its largest number (the
-    usual "minus infinity" of an attention mask; as an infinity it gives NaN). Raises NotConverted, naming operator and
-    module, where something would be ignored that has no other form, and for a weight that float16 cannot hold.
+    usual "minus infinity" of an attention mask; as an infinity it gives NaN), but for those that the nodes named in
+    `float32` read. Raises NotConverted, naming operator and module, where something would be ignored that has no other
+    form, and for a weight that float16 cannot hold.
     """
     defaults = torch.export.default_decompositions()
     legal = program.run_decompositions(
@@ -48,7 +49,7 @@ def legalize(program: ExportedProgram, *, precision: str = "float32") -> Exporte
         _refuse(node, legal)
     _refuse_ranks(legal)
     if precision == "float16":
-        _bound_constants(legal)
+        _bound_constants(legal, float32)
     return legal
 
 
@@ -112,23 +113,42 @@ def _refuse_ranks(program: ExportedProgram) -> None:
         )
 
 
-def _bound_constants(program: ExportedProgram) -> None:
-    """Bring finite numbers that float16 cannot hold back to its largest one, in the graph and in its constants."""
+def _bound_constants(program: ExportedProgram, float32: Collection[str]) -> None:
+    """Bring finite numbers that float16 cannot hold back to its largest one, in the graph and in its constants.
+
+    What a node in `float32` reads stays; coremltools leaves the others that read it in float32 as well.
+    """
 
     def bounded(value: Any) -> Any:
         finite = isinstance(value, float) and abs(value) < float("inf")
         return max(-FLOAT16_MAX, min(value, FLOAT16_MAX)) if finite else value
 
     for node in program.graph.nodes:
-        node.args, node.kwargs = map_aggregate((node.args, node.kwargs), bounded)
+        if node.name not in float32:
+            node.args, node.kwargs = map_aggregate((node.args, node.kwargs), bounded)
+    kept = _read_by(program, float32)
     for tensors in (program.constants, program.state_dict):
         for name, value in tensors.items():
-            if isinstance(value, Tensor) and value.is_floating_point() and _exceeds_float16(value):
+            if name in kept or not isinstance(value, Tensor):
+                continue
+            if value.is_floating_point() and _exceeds_float16(value):
                 if name in program.graph_signature.parameters:
                     raise NotConverted(
                         f"the weight {name} has values that float16 cannot hold; ask for float32 precision"
                     )
                 tensors[name] = torch.where(value.isinf(), value, value.clamp(-FLOAT16_MAX, FLOAT16_MAX))
+
+
+def _read_by(program: ExportedProgram, readers: Collection[str]) -> set[str]:
+    """Names of the weights, buffers and constants that the nodes called `readers` read."""
+    signature = program.graph_signature
+    named = {
+        **signature.inputs_to_parameters,
+        **signature.inputs_to_buffers,
+        **signature.inputs_to_lifted_tensor_constants,
+    }
+    reading = [node for node in program.graph.nodes if node.name in readers]
+    return {named[read.name] for node in reading for read in node.all_input_nodes if read.name in named}
 
 
 def _exceeds_float16(value: Tensor) -> bool:

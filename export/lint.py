@@ -45,6 +45,7 @@ class Finding:
 class PackageLint:
     """What was found in one package; `operations` is how many were looked at."""
 
+    name: str
     path: str
     operations: int
     findings: tuple[Finding, ...]
@@ -136,7 +137,7 @@ def _package(path: Path, chip: str, waivers: Sequence[Waiver]) -> PackageLint:
     modules = modules_beside(path, package.description.metadata.userDefined.get(EXPORT_ID))
     found = rules.findings(program, CHIPS[chip])
     findings = tuple(_finding(rule, place, modules, waivers) for rule, place in found)
-    return PackageLint(str(path), len(program.operations), findings)
+    return PackageLint(path.name, str(path), len(program.operations), findings)
 
 
 def _finding(rule: rules.Rule, place: rules.Place, modules: Mapping[str, str], waivers: Sequence[Waiver]) -> Finding:

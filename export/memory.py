@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import multiprocessing
 import re
-import resource
 import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -80,5 +79,7 @@ def _peak_bytes() -> int:
         found = None
     if found:
         return int(found[1]) * 1024
+    import resource  # not on Windows, where a contestant's memory is thus not measured
+
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

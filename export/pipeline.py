@@ -20,11 +20,15 @@ from ..reparam import by_module
 from . import FORMATS
 from .artifact import Artifact, export_id
 from .atomic import NotWritten, staging
-from .check import Yardstick, check, yardstick
+from .check import Yardstick, check, explained, yardstick
 from .cover import cover
 from .job import Job
 from .labels import read_labels
+from .legalize import legalize
 from .metadata import input_contract, metadata_of, static_form
+from .parked import free_at_once, parked
+from .precision.find import find_precision
+from .precision.plan import Plan, PlanError, names_for, read_plan
 from .program import Prepared, prepare
 from .report import SCHEMA, ExportReport, Result, outcome_of, report_json
 from .stages import Stages
@@ -45,6 +49,7 @@ def export(job: Job, *, announce: Callable[[str], None] = lambda stage: None) ->
     stages = Stages(announce)
     with stages("load"):
         job, loaded = _usable(job)
+    free_at_once(loaded.loaded.module)
     prepared = prepare(loaded, job, stages)
     with _room(job) as room:
         report = _fill(room, job, loaded, prepared, stages)
@@ -63,9 +68,19 @@ def _usable(job: Job) -> tuple[Job, Subject]:
         request = replace(job.request, image_input=loaded.image_input, labels=_labels(job, loaded))
         for name in job.formats:
             FORMATS[name].check(request)
+        _check_precision(job)
     except ValueError as error:
         raise UsageError(str(error)) from error
     return replace(job, request=request), loaded
+
+
+def _check_precision(job: Job) -> None:
+    """Raise a ValueError where a plan of precisions could not be used."""
+    asked = "--precision auto" if job.find_precision else "--precision-file" if job.precision_file else None
+    if asked and "coreml" not in job.formats:
+        raise ValueError(f"{asked} is for Core ML files, but the formats are {', '.join(job.formats)}; add coreml")
+    if job.precision_file is not None:
+        read_plan(job.precision_file)
 
 
 def _labels(job: Job, loaded: Subject) -> tuple[str, ...] | None:
@@ -94,11 +109,13 @@ def _room(job: Job) -> Iterator[Path]:
 
 def _fill(room: Path, job: Job, loaded: Subject, prepared: Prepared, stages: Stages) -> ExportReport:
     """Convert, check and measure; everything that a run makes lies in `room` afterwards, except its report."""
+    job, plan = _settle_precision(room, job, loaded, prepared, stages)
     identity = export_id(prepared.program, job.request)
     artifacts = [_convert(name, room, job, loaded, prepared, identity, stages) for name in job.formats]
     gc.collect()  # the converters leave copies of the weights behind, in cycles
     with stages("run the model for comparison"):
-        ours = yardstick(loaded, prepared.folded, {artifact.precision for artifact in artifacts})
+        mixed = prepared.program, job.request.float32
+        ours = yardstick(loaded, prepared.folded, {artifact.precision for artifact in artifacts}, mixed)
     results = tuple(_result(artifact, job, loaded, prepared, ours, stages) for artifact in artifacts)
     measured = {}
     if job.checks.benchmark:
@@ -122,6 +139,7 @@ def _fill(room: Path, job: Job, loaded: Subject, prepared: Prepared, stages: Sta
         modules=by_module(prepared.folded.module),
         static_form=static_form(loaded.loaded.module),
         results=results,
+        mixed_precision=plan,
         latencies=measured,
         stages=tuple(stages.done),
         versions={name: number for artifact in artifacts for name, number in artifact.versions.items()},
@@ -129,11 +147,29 @@ def _fill(room: Path, job: Job, loaded: Subject, prepared: Prepared, stages: Sta
     )
 
 
+def _settle_precision(
+    room: Path, job: Job, loaded: Subject, prepared: Prepared, stages: Stages
+) -> tuple[Job, Plan | None]:
+    """The job with the operators that stay in float32, and the plan where they were searched for."""
+    if job.precision_file is not None:
+        try:
+            names = names_for(job.precision_file, legalize(prepared.program))
+        except PlanError as error:
+            raise UsageError(str(error)) from error
+        return replace(job, request=replace(job.request, float32=names)), None
+    if not job.find_precision:
+        return job, None
+    with stages("find what must stay in float32"), tempfile.TemporaryDirectory(dir=room) as folder:
+        plan = find_precision(job, loaded, prepared, Path(folder))
+    (room / f"{job.stem}.precision.json").write_text(report_json(plan), encoding="utf-8")
+    return replace(job, request=replace(job.request, float32=plan.names)), plan
+
+
 def _convert(
     name: str, room: Path, job: Job, loaded: Subject, prepared: Prepared, identity: str, stages: Stages
 ) -> Artifact:
     form = FORMATS[name]
-    with stages(f"convert to {name}"):
+    with stages(f"convert to {name}"), parked(room, [loaded.loaded.module], but=[prepared.program]):
         return form.convert(
             prepared.program,
             room / f"{job.stem}{form.SUFFIX}",
@@ -148,9 +184,15 @@ def _convert(
 def _result(
     artifact: Artifact, job: Job, loaded: Subject, prepared: Prepared, ours: Yardstick, stages: Stages
 ) -> Result:
+    room, module, folded = artifact.path.parent, loaded.loaded.module, prepared.folded.module
     with stages(f"check {artifact.path.name}"):
-        checks = check(artifact, loaded, ours, job.checks, prepared.program)
-    with stages(f"look for weights that the check of {artifact.path.name} cannot see"):
+        with parked(room, [module, folded, prepared.program]):
+            checks = check(artifact, loaded, ours, job.checks)
+        checks = explained(checks, artifact, loaded, prepared.program)
+    with (
+        stages(f"look for weights that the check of {artifact.path.name} cannot see"),
+        parked(room, [folded, prepared.program], but=[module]),
+    ):
         return Result(artifact, checks, cover(loaded, checks))
 
 

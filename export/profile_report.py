@@ -158,6 +158,11 @@ class ProfileReport:
         """The latencies of those that ran, by name, in order."""
         return {entrant.name: entrant.latency for entrant in self.entrants if isinstance(entrant.latency, Latency)}
 
+    @property
+    def failures(self) -> dict[str, NotRun]:
+        """Why the others did not run."""
+        return {entrant.name: entrant.latency for entrant in self.entrants if isinstance(entrant.latency, NotRun)}
+
 
 def write_profile(report: ProfileReport, target: Path) -> None:
     """Put the report's JSON in place, complete or not at all. Raises NotWritten."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from ..reparam.capture import CaptureError
 from ..validate.parity import compare, predict
 from .artifact import Artifact, NotRun, in_one_line
 from .check import Check, Yardstick, run_of, yardstick
@@ -25,7 +26,7 @@ from .program import Prepared, prepare
 from .report import Outcome, outcome_of
 from .stages import Stage, Stages
 from .stored import Stored, feed_of, read_stored
-from .subject import Subject, Values, fed, subject, subject_of
+from .subject import Subject, Values, fed, subject, subject_of, truth
 from .targets import Asked, Target, batch_of, by_model, target
 
 SCHEMA = "fuseport.check/1"
@@ -98,15 +99,25 @@ def _group(targets: list[Target], asked: Asked, stored: Stored | None, stages: S
 
 @dataclass(frozen=True)
 class _Model:
-    """The model, what it answers, and its folded form."""
+    """The model, what it answers, and its folded form; or why torch.export cannot take it, which other routes can."""
 
     subject: Subject
     ours: Yardstick
-    prepared: Prepared
+    prepared: Prepared | NotRun
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        if isinstance(self.prepared, Prepared):
+            return ()
+        return (f"no cost of float16 is measured, and no layer named: {self.prepared.reason}",)
 
 
 def _model(loaded: Subject, job: Job, precisions: set[str], stages: Stages) -> _Model:
-    prepared = prepare(loaded, job, stages)
+    try:
+        prepared = prepare(loaded, job, stages)
+    except CaptureError as error:
+        bare = Yardstick(truth(loaded), loaded.reference, {}, {})
+        return _Model(loaded, bare, NotRun(str(error).partition("\n")[0]))
     with stages("run the model for comparison"):
         return _Model(loaded, yardstick(loaded, prepared.folded, precisions), prepared)
 
@@ -121,24 +132,25 @@ def _checked(target: Target, way: Bridge, model: _Model, asked: Asked) -> FileCh
     if failed is not None and not isinstance(made := runs[failed][1], NotRun):
         rounds = runs[failed][0].rounds
         found = findings(made, model.subject, model.ours)
-        if all(finding.stage != "preprocessing" for finding in found):
+        if isinstance(model.prepared, Prepared) and all(finding.stage != "preprocessing" for finding in found):
             program = model.prepared.program
             found += layer(artifact, checks[failed], model.subject, program, feed, rounds)
     return FileCheck(
         artifact,
         f"{loaded.variant.name}, weights: {loaded.weights.describe()}",
         checks,
-        (*target.against.notes(artifact), *_remarks(artifact)),
+        (*target.against.notes(artifact), *_remarks(artifact), *model.remarks),
         found,
     )
 
 
 def _run(engine: Engine, artifact: Artifact, feed: Values, expected: Values, asked: Asked) -> Values | NotRun:
     """What the file gives on one engine, under the model's names."""
-    if isinstance(engine.run, NotRun):
-        return engine.run
+    run = engine.open()
+    if isinstance(run, NotRun):
+        return run
     try:
-        made = predict(engine.run, feed, batch=batch_of(artifact))
+        made = predict(run, feed, batch=batch_of(artifact))
     except Exception as error:  # each backend has errors of its own, and a file of another tool may raise any of them
         return NotRun(f"{engine.name} cannot run it: {in_one_line(error)}")
     return renamed(artifact, made, expected, asked.output_map)

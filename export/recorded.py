@@ -105,7 +105,7 @@ def _source(record: Any, path: Path) -> Source:
         raise ReportError(f"{path}: source.model_args should hold numbers, switches and text")
     variant = _text(record, "variant", path)
     if not variant:
-        raise ReportError(f"{path}: its model is not a variant but code of yours; name it on the command line as well")
+        raise ReportError(f"{path}: its model is code of yours, which no report may run; give --against FILE.py:NAME")
     checkpoint = _text(record, "checkpoint", path)
     return Source(
         variant=variant,

@@ -21,6 +21,7 @@ from ..validate.vacuity import Coverage
 from .artifact import Artifact, NotRun
 from .check import Check
 from .job import Checks, Source
+from .precision.plan import Plan
 from .request import Request
 from .stages import Stage
 
@@ -62,6 +63,8 @@ class ExportReport:
     static_form: tuple[str, ...]
     """What the fixed shape of the files settles that the model leaves open: random draws, bounds, ties, batches."""
     results: tuple[Result, ...]
+    mixed_precision: Plan | None
+    """What a search found that a float16 file must keep in float32, and why."""
     latencies: dict[str, Latency]
     stages: tuple[Stage, ...]
     versions: dict[str, str]

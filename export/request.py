@@ -33,6 +33,8 @@ class Request:
     """The options that the formats read. Names of inputs and outputs are those of the captured program."""
 
     precision: str = "float16"
+    float32: tuple[str, ...] = ()
+    """Nodes of the legalized program that a float16 file keeps in float32; `precision/` finds them."""
     opset: int | None = None
     deployment_target: str = "iOS16"
     batch: BatchRange | None = None

@@ -19,12 +19,15 @@ from typing import Any
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.export import ExportedProgram
 from torch.fx import GraphModule, Interpreter, Node
 from torch.fx.node import map_arg
 from torch.utils._pytree import tree_leaves, tree_map
 
 from ..models.tokens.choose import in_decision
 from ..reparam.proof import run_float64
+from .forced import Rounds, rounding, run_alone
+from .legalize import legalize
 from .samples import answers
 
 NOISE = {"float16": 3 * 2.0**-11, "float32": 3 * 2.0**-23}
@@ -67,6 +70,16 @@ def answers_of_rounded_values(module: GraphModule, inputs: Sequence[Tensor], siz
 def answers_of_rounded_weights(module: GraphModule, inputs: Sequence[Tensor], size: int = 1) -> list[NDArray]:
     """All outputs of a folded graph in float64, on weights and inputs rounded to float16."""
     return answers(lambda *given: run_float64(module, tuple(map(_half, given)), weight=_half), inputs, size)
+
+
+def answers_of_mixed(
+    program: ExportedProgram, float32: Sequence[str], rounds: Rounds, inputs: Sequence[Tensor], size: int = 1
+) -> list[NDArray]:
+    """All outputs of a program rounded to float16, but for the nodes of its legalized form named in `float32`."""
+    legal = legalize(program, precision="float16", float32=float32)
+    decided = [node.name for node in legal.graph.nodes if in_decision(node)]
+    wide = (*float32, *decided)
+    return answers(lambda *given: run_alone(legal, given, rounding("float16", rounds, wide)), inputs, size)
 
 
 def neighbours(

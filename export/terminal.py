@@ -175,6 +175,8 @@ def _print_reasons(out: Console, report: ExportReport) -> None:
     for result in report.results:
         for check in result.checks:
             out.print(f"{check.engine}: {check.parity.reason}", markup=False)
+    if report.mixed_precision is not None:
+        out.print(f"precision: {report.mixed_precision.describe()}", markup=False)
     for told in report.static_form:
         out.print(f"static form: {told}", markup=False)
     for result in report.results:

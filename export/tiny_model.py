@@ -61,11 +61,8 @@ class Tiny:
         names = {"input_names": ("image",), "output_names": ("logits",)}
         made = form.convert(self.program, target, Request(), {}, **names, export_id="doctor")
         feed = {"image": self.image.numpy()}
-        return {
-            engine.name: self._error(engine.run(feed)["logits"])
-            for engine in engines(made)
-            if not isinstance(engine.run, NotRun)
-        }
+        opened = {engine.name: engine.open() for engine in engines(made)}
+        return {name: self._error(run(feed)["logits"]) for name, run in opened.items() if not isinstance(run, NotRun)}
 
     def _error(self, made: np.ndarray) -> float:
         truth = self.truth.numpy()

@@ -86,17 +86,32 @@ def convert(
     `metadata` goes into the model's description (see `mlpackage.FIELDS`). Raises NotConverted where the program cannot
     become an ML Program, NotWritten where the disk cannot take it; `target` is then as it was.
     """
+    names = {"input_names": input_names, "output_names": output_names, "export_id": export_id}
+    return convert_traced(program, target, request, metadata, **names)[0]
+
+
+def convert_traced(
+    program: ExportedProgram,
+    target: Path,
+    request: Request,
+    metadata: Mapping[str, str],
+    *,
+    input_names: tuple[str, ...],
+    output_names: tuple[str, ...],
+    export_id: str,
+) -> tuple[Artifact, dict[str, str]]:
+    """Like `convert`; with it, tensor name in the package → the node of the legalized program that it came from."""
     check(request)
     check_batch(program, request)
     inputs, outputs = program_inputs(program, input_names), program_outputs(program, output_names)
     with staging(target) as (package,):
-        spec, modules = _translate(program, package, request, inputs, outputs)
+        spec, nodes, paths = _translate(program, package, request, inputs, outputs)
         mlpackage.describe(spec, {**metadata, "fuseport.export_id": export_id})
         if request.labels:
             classifier.classify(spec, classifier.logits_of(outputs, request.labels).name, request.labels)
         mlpackage.finish(package, spec)
     (block,) = spec.mlProgram.functions["main"].block_specializations.values()
-    return Artifact(
+    artifact = Artifact(
         path=target,
         format=NAME,
         precision=request.precision,
@@ -106,13 +121,15 @@ def convert(
         sha256=sha256_on_disk(target),
         operations=dict(sorted(Counter(made.type for made in block.operations if made.type != "const").items())),
         export_id=export_id,
-        modules=modules,
+        modules={tensor: paths[node] for tensor, node in nodes.items() if paths[node]},
         versions={package: packages.version(package) for package in ("torch", "coremltools")},
         details={
             "deployment_target": request.deployment_target,
             "specification_version": spec.specificationVersion,
+            **({"float32": request.float32} if request.float32 else {}),
         },
     )
+    return artifact, nodes
 
 
 def runner(
@@ -166,16 +183,16 @@ def _translate(
     request: Request,
     inputs: tuple[TensorSpec, ...],
     outputs: tuple[TensorSpec, ...],
-) -> tuple[Any, dict[str, str]]:
-    """Let coremltools write the package; return its Model message and tensor name → module path."""
+) -> tuple[Any, dict[str, str], dict[str, str]]:
+    """Let coremltools write the package; its Model message, tensor name → node, and node → module path."""
     _require_names([tensor.name for tensor in (*inputs, *outputs)])
     with quiet("coremltools"):
         import coremltools as ct
         from coremltools.converters.mil.mil import Builder
 
-        from .legalize import legalize  # it needs torch, which `--help` must not load
+        from .legalize import legalize, module_paths  # it needs torch, which `--help` must not load
 
-        legal = legalize(program, precision=request.precision)
+        legal = legalize(program, precision=request.precision, float32=request.float32)
         _require_translations(legal)
         for number, node in enumerate(legal.graph.nodes):
             node.meta["debug_handle"] = number  # coremltools carries it through its passes to the operations it writes
@@ -206,7 +223,7 @@ def _translate(
         raise NotConverted(
             f"two of the outputs {asked} are one tensor, which Core ML calls {written[0]}; leave one out"
         )
-    return spec, _modules(model, legal)
+    return spec, _nodes(model, legal), module_paths(legal)
 
 
 def _require_translations(program: ExportedProgram) -> None:
@@ -237,13 +254,14 @@ def _require_names(names: list[str]) -> None:
 
 
 def _precision(program: ExportedProgram, request: Request) -> Any:
-    """What is rounded to half precision: everything, but for the nodes of a `Decision`, which are numbered."""
+    """What is rounded to half precision: everything, but for the nodes of a `Decision` and those asked for."""
     import coremltools as ct
     from coremltools.converters.mil.mil.scope import ScopeSource
 
     from ..models.tokens.choose import in_decision
 
-    kept = {number for number, node in enumerate(program.graph.nodes) if in_decision(node)}
+    asked = set(request.float32)
+    kept = {number for number, node in enumerate(program.graph.nodes) if in_decision(node) or node.name in asked}
     if request.precision == "float32" or not kept:
         return ct.precision[request.precision.upper()]
 
@@ -301,16 +319,15 @@ def _input_types(inputs: tuple[TensorSpec, ...], request: Request) -> list[Any]:
     return types
 
 
-def _modules(model: Any, program: ExportedProgram) -> dict[str, str]:
-    """Tensor name in the package → path of the module it came from, by the number that each node was given."""
+def _nodes(model: Any, program: ExportedProgram) -> dict[str, str]:
+    """Tensor name in the package → name of the node it came from, by the number that each node was given."""
     from coremltools.converters.mil.mil.scope import ScopeSource
 
-    from .legalize import module_paths
-
-    paths = list(module_paths(program).values())
-    named: dict[str, str] = {}
-    for made in model._mil_program.functions["main"].operations:
-        for number in made.scopes.get(ScopeSource.EXIR_DEBUG_HANDLE) or ():
-            if made.op_type != "const" and number is not None and paths[number]:
-                named |= {value.name: paths[number] for value in made.outputs}
-    return named
+    names = [node.name for node in program.graph.nodes]
+    return {
+        value.name: names[number]
+        for made in model._mil_program.functions["main"].operations
+        for number in made.scopes.get(ScopeSource.EXIR_DEBUG_HANDLE) or ()
+        if made.op_type != "const" and number is not None
+        for value in made.outputs
+    }

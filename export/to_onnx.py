@@ -20,6 +20,7 @@ import re
 from ast import literal_eval
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from importlib import metadata as packages
 from importlib.util import find_spec
 from pathlib import Path
@@ -38,6 +39,7 @@ from .artifact import (
     sha256_on_disk,
 )
 from .atomic import staging
+from .onnx_weights import put_weights, transpose_when_saved, weight_bytes, weights_apart
 from .quiet import quiet
 from .request import ImageInput, Request
 from .session import open_session
@@ -58,8 +60,9 @@ DEFAULT_OPSET = 20
 ATTENTION_SINCE = 23
 """The opset that has attention as one operator."""
 
-SINGLE_FILE_BYTES = 2**31 - 2**24
-"""A protobuf message ends at 2 GiB; 16 MiB of it are left for the graph. Heavier weights get a file of their own."""
+SINGLE_FILE_BYTES = 2**30
+"""A protobuf message ends at 2 GiB, and is in memory twice while it is written. Heavier weights than this get a file of
+their own, are written one by one, and the simplifier does not see them."""
 
 MODULE = "fuseport.module"
 """The metadata key under which a node names the PyTorch module it came from."""
@@ -91,13 +94,16 @@ def convert(
     check(request)
     model = _translate(program, request, input_names, output_names)
     modules = _strip(model)
+    heavy = weight_bytes(model) > SINGLE_FILE_BYTES
+    if heavy:
+        transpose_when_saved(model)
     if request.image_input is not None:
         _take_pictures(model, request.image_input)
     model, simplification = _simplified(model) if request.simplify else (model, "not asked for")
     _say_modules(model, modules)
     _describe(model, {**metadata, "fuseport.export_id": export_id}, request.labels)
     _lower_format_version(model)
-    written = _write(model, target, external=request.external_data or _weight_bytes(model) > SINGLE_FILE_BYTES)
+    written = _write(model, target, external=request.external_data or heavy)
     return Artifact(
         path=target,
         format=NAME,
@@ -252,26 +258,22 @@ def _simplified(model: ir.Model) -> tuple[ir.Model, str]:
     import onnx_ir as ir
     import onnxsim
 
-    if _weight_bytes(model) > SINGLE_FILE_BYTES:
-        return model, "left out: onnxsim takes models below 2 GiB"
+    apart = weight_bytes(model) > SINGLE_FILE_BYTES
     try:
-        with quiet("onnxsim"):
+        with quiet("onnxsim"), weights_apart(model) if apart else nullcontext({}) as weights:
             proto, _ = onnxsim.simplify(ir.to_proto(model))
         simpler = ir.from_proto(proto)
+        put_weights(simpler, weights)
     except Exception as error:  # it is a bonus: whatever goes wrong in it, the checked original is as good
         return model, f"left out: onnxsim failed: {in_one_line(error)}"
     if _signature(simpler) != _signature(model):
         return model, "left out: onnxsim changed the opset, the inputs or the outputs"
-    return simpler, "done"
+    return simpler, "done, without the weights" if apart else "done"
 
 
 def _signature(model: ir.Model) -> tuple[object, ...]:
     values = [*model.graph.inputs, *model.graph.outputs]
     return model.opset_imports.get(""), [(value.name, value.dtype, str(value.shape)) for value in values]
-
-
-def _weight_bytes(model: ir.Model) -> int:
-    return sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value is not None)
 
 
 def _say_modules(model: ir.Model, modules: Mapping[str, str]) -> None:

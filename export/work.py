@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from ..validate.latency import Latency
 from ..validate.roofline import Distance, Roofline, distance
-from .artifact import NotRun
-from .backends import CannotRun
+from .artifact import NotRun, in_one_line
 from .contestants import Contestant
 from .cost import cost
-from .given import NotGiven
 from .profile_report import Work
 
 
@@ -22,8 +20,8 @@ def work_of(contestant: Contestant, batch: int) -> Work | NotRun:
     count = contestant.backend.count
     try:
         total = count(contestant.given) if count else cost(contestant.given).total
-    except (CannotRun, NotGiven, ValueError) as error:
-        return NotRun(str(error))
+    except Exception as error:  # whatever capture or a file has to say must not cost the measurement
+        return NotRun(f"not counted: {error if isinstance(error, ValueError) else in_one_line(error)}")
     return Work(total.macs * batch, total.weight_bytes, total.activation_bytes * batch)
 
 

@@ -37,14 +37,17 @@ class Interpreter:
 
     def _steps(self, plan: BlockPlan, values: dict[str, Any], watch: Watch | None, start: int = 0) -> None:
         for step in plan.steps[start:]:
-            arguments = self._arguments(step, values, watch)
-            results = run_operator(step, arguments)
+            results = self._results(step, self._arguments(step, values, watch))
             for result, value in zip(step.results, results, strict=True):
                 values[result.variable.name] = value
                 if watch is not None:
                     watch(step.operation, result.variable, value)
             for name in step.dead:
                 values.pop(name, None)
+
+    def _results(self, step: Step, arguments: dict[str, Any]) -> list[Any]:
+        """The results of one operation, stored as the arithmetic wants."""
+        return run_operator(step, arguments)
 
     def _arguments(self, step: Step, values: dict[str, Any], watch: Watch | None) -> dict[str, Any]:
         arguments = dict(step.fixed)

@@ -19,14 +19,22 @@ from typing import Any
 from torch import Tensor, nn
 
 from . import TIMM_PREFIX
+from .tokens import METHODS
+from .tokens.options import switch
 from .variant import Download, Preprocessing, Variant
 
 MODEL_ARGS = {
     "image_size": "side of the pictures, where the network itself depends on it (default: that of the weights)",
     "global_pool": "how positions become one vector: avg, max, token, … as the architecture has it",
     "features_only": "give the maps of all stages (default: false)",
+    "method": "token reduction for a plain ViT: hourglass, evit, tome, act, ats, evo, smyrf, each with its own options "
+    "beside it, such as r=8 (`fuseport show tome_vit_l16_in1k` lists them)",
 }
 """The options that most architectures share; any other keyword of the architecture is passed on as well."""
+
+
+METHOD_ARGS = {"choices", *(option for method in METHODS for option in method.OPTIONS)}
+"""What goes to the method and not to timm."""
 
 
 class UnknownArchitectureError(ValueError):
@@ -65,8 +73,14 @@ def build(
 ) -> nn.Module:
     """timm's module, freshly initialised. Raises ValueError, in one line, for options that it does not take.
 
-    `image_size` goes to the architectures that are built for one size; the others take any as they are.
+    `image_size` goes to the architectures that are built for one size; the others take any as they are. With `method` a
+    plain ViT's tokens are reduced on the way, by a method of `tokens/` with its options.
     """
+    method = str(model_args.pop("method", "none"))
+    if method != "none":
+        own = {key: model_args.pop(key) for key in list(model_args) if key in METHOD_ARGS}
+        vit = build(architecture, num_classes=num_classes, in_chans=in_chans, image_size=image_size, **model_args)
+        return _reduced(architecture, vit, method, own)
     given = {"in_chans": in_chans, **model_args}
     if not model_args.get("features_only"):
         given["num_classes"] = num_classes
@@ -78,6 +92,17 @@ def build(
         reason = (str(error) or type(error).__name__).splitlines()[0]
         told = ", ".join(f"{key}={value}" for key, value in given.items())
         raise ValueError(f"timm cannot build {architecture} with {told}: {reason}") from error
+
+
+def _reduced(architecture: str, vit: nn.Module, method: str, options: dict[str, Any]) -> nn.Module:
+    """`vit` with the method. Raises ValueError, in one line, where the model or an option does not allow it."""
+    from .tokens.attach import attach
+
+    choices = switch("choices", options.pop("choices", False))
+    try:
+        return attach(vit, method, choices=choices, **options)
+    except ValueError as error:
+        raise ValueError(f"{TIMM_PREFIX}{architecture} with method={method}: {error}") from error
 
 
 def _created(architecture: str, given: dict[str, Any]) -> nn.Module:
@@ -112,6 +137,9 @@ def fitted(named: Mapping[str, Tensor], skeleton: nn.Module) -> tuple[dict[str, 
     Also what was done, in a phrase. What fits as it is stays as it is (the classes and the input channels are not
     compared), and so does what the filter does not understand.
     """
+    if hasattr(skeleton, "reduction"):  # the ViT is inside, and has all the weights
+        inner, notes = fitted(named, skeleton.get_submodule("vit"))
+        return {f"vit.{name}": value for name, value in inner.items()}, notes
     adapt: Callable[..., Any] | None = getattr(sys.modules[type(skeleton).__module__], "checkpoint_filter_fn", None)
     if adapt is None or _fits(named, skeleton.state_dict()):
         return dict(named), ()

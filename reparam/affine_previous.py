@@ -24,27 +24,36 @@ NAME = "affine-into-previous"
 
 
 @dataclass(frozen=True)
-class _Climb:
+class Climb:
     """The layer that takes the map in, as which map, and the nodes from it to the map, first ones first."""
 
     layer: Node
     map_: Affine
     between: tuple[Node, ...]
 
+    @property
+    def last(self) -> Node:
+        """What the map reads."""
+        return self.between[-1] if self.between else self.layer
+
 
 def find(module: GraphModule) -> Iterator[Match]:
     shared = tied(module)
     for source in module.graph.nodes:
-        if (found := affine_of(module, source)) is None:
-            continue
-        if (climb := _climb(module, source, *found, shared)) is None:
-            continue
-        beside = [user for node in climb.between for user in _parts_beside(node, climb.between)]
-        nodes = sorted((climb.layer, *climb.between, *beside, source))
-        yield Match(tuple(nodes), (*beside, source), module_path(source), plan=climb)
+        found = affine_of(module, source)
+        climbed = climb(module, source, *found, shared) if found is not None else None
+        if climbed is not None:
+            yield match_of(source, climbed)
 
 
-def _climb(module: GraphModule, source: Node, map_: Affine, before: Node, shared: set[str]) -> _Climb | None:
+def match_of(source: Node, climbed: Climb) -> Match:
+    """The place: the layer, what lies between, other parts of what is split there, the map."""
+    beside = [user for node in climbed.between for user in _parts_beside(node, climbed.between)]
+    nodes = sorted((climbed.layer, *climbed.between, *beside, source))
+    return Match(tuple(nodes), (*beside, source), module_path(source), plan=climbed)
+
+
+def climb(module: GraphModule, source: Node, map_: Affine, before: Node, shared: set[str]) -> Climb | None:
     """Depth first through everything that lets the map pass."""
     waiting: list[tuple[Node, Affine, tuple[Node, ...]]] = [(before, map_, ())]
     reader = {before: source}
@@ -54,7 +63,7 @@ def _climb(module: GraphModule, source: Node, map_: Affine, before: Node, shared
             continue
         if takes_outputs(module, node, map_):
             if why_not_stored(module, node, shared) is None:
-                return _Climb(node, map_, below)
+                return Climb(node, map_, below)
             continue
         if is_weighted(node):
             continue
@@ -82,10 +91,10 @@ def _parts_beside(node: Node, between: tuple[Node, ...]) -> list[Node]:
 
 
 def rewrite(module: GraphModule, match: Match) -> tuple[Node, ...]:
-    climb, beside = match.plan, match.outputs[:-1]
-    assert isinstance(climb, _Climb)
-    moved = {climb.layer: with_outputs(module, climb.layer, climb.map_)}
-    for node in (*climb.between, *beside):
+    """The other parts, and what takes the place of the map: what it read, with the map inside."""
+    climbed, beside = match.plan, match.outputs[:-1]
+    assert isinstance(climbed, Climb)
+    moved = {climbed.layer: with_outputs(module, climbed.layer, climbed.map_)}
+    for node in (*climbed.between, *beside):
         moved[node] = again(module, node, moved)
-    last = climb.between[-1] if climb.between else climb.layer
-    return (*(moved[node] for node in beside), moved[last])
+    return (*(moved[node] for node in beside), moved[climbed.last])

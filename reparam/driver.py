@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from .cost import count
-from .graph import constant, copy_of, module_path, operator_name, settle
+from .graph import constant, copy_of, module_path, operator_name, round_off, settle
 from .lockstep import deviation
 from .proof import random_values, relative_error, run_region, side_enough
 from .rewrite import Folded, Match, Refusal, Rewrite
@@ -20,6 +20,12 @@ LIMIT = 1e-10
 WHOLE_LIMIT = 1e-8
 """The same for a value that the whole model arrives at: there, a stretch may take differences of large numbers."""
 
+HEAVY_BYTES = 2**30
+"""Folded weights of a model from this size on are rounded one by one, as soon as each is proven."""
+
+ROUNDED_LIMIT = 1e-5
+"""What a value of the whole model may deviate then: a hundred roundings to float32."""
+
 
 class FoldError(ValueError):
     """The folded model does not compute what the captured one does."""
@@ -29,13 +35,15 @@ def fold(captured: GraphModule, rules: Sequence[ModuleType], *, seed: int = 0) -
     """`captured` (from `capture`, left as it is) with every rule applied wherever it is exact.
 
     Each rule has `NAME`, `find(module)` and `rewrite(module, match)`. A rewrite whose proof fails is taken back and
-    becomes a refusal. Raises FoldError if the whole model deviates in the end.
+    becomes a refusal. Raises FoldError if the whole model deviates in the end. Until then folded weights are in
+    float64, but for those of a heavy model.
     """
+    heavy = sum(value.nbytes for value in captured.parameters()) >= HEAVY_BYTES
     work, origin = copy_of(captured)
     work.graph.eliminate_dead_code()
-    steps, refusals = _until_still(work, origin, rules, seed)
+    steps, refusals = _until_still(work, origin, rules, seed, heavy=heavy)
     error = deviation(captured, work, origin, _inputs(captured, seed)) if steps else 0.0
-    if not error <= WHOLE_LIMIT:
+    if not error <= (ROUNDED_LIMIT if heavy else WHOLE_LIMIT):
         raise FoldError(f"the folded model deviates from the captured one by {error:.1e} of its scale in float64")
     made = tuple(step for step in steps if isinstance(step, Rewrite))
     failed = tuple(step for step in steps if isinstance(step, Refusal))
@@ -50,7 +58,7 @@ def _inputs(captured: GraphModule, seed: int) -> list[Tensor]:
 
 
 def _until_still(
-    work: GraphModule, origin: dict[Node, Node], rules: Sequence[ModuleType], seed: int
+    work: GraphModule, origin: dict[Node, Node], rules: Sequence[ModuleType], seed: int, *, heavy: bool
 ) -> tuple[list[Rewrite | Refusal], tuple[Refusal, ...]]:
     """Every step, in order (a failed proof is one), and what the rules refuse in the graph as it is in the end."""
     steps: list[Rewrite | Refusal] = []
@@ -67,7 +75,7 @@ def _until_still(
             for match, reads in found:
                 if not isinstance(match, Match) or not _intact(match, reads) or (rule.NAME, _name(match)) in given_up:
                     continue
-                step = _apply(work, origin, rule, match, seed + len(steps))
+                step = _apply(work, origin, rule, match, seed + len(steps), heavy=heavy)
                 if isinstance(step, Refusal):
                     given_up.add((rule.NAME, _name(match)))
                 steps.append(step)
@@ -93,7 +101,9 @@ def _intact(match: Match, reads: list[tuple[object, object]]) -> bool:
     return all(user in inside for node in inner for user in node.users)
 
 
-def _apply(work: GraphModule, origin: dict[Node, Node], rule: ModuleType, match: Match, seed: int) -> Rewrite | Refusal:
+def _apply(
+    work: GraphModule, origin: dict[Node, Node], rule: ModuleType, match: Match, seed: int, *, heavy: bool
+) -> Rewrite | Refusal:
     """One rewrite, kept if its region computes the same before and after; `work` is otherwise as it was.
 
     `origin` has for each node of `work` the captured one whose value it has; what replaces a node takes it over.
@@ -113,6 +123,8 @@ def _apply(work: GraphModule, origin: dict[Node, Node], rule: ModuleType, match:
             origin.setdefault(new, origin[old])
     after = tuple(_describe(node) for node in added if node.op == "call_function")
     _erase(work, match.nodes)
+    if heavy:
+        round_off(work, added)
     return Rewrite(rule.NAME, match.where, before, after, error)
 
 

@@ -168,7 +168,7 @@ def again(module: GraphModule, node: Node, replaced: Mapping[Node, Node] | None 
         given = arguments(copy) | changed
         keyword_only = {argument.name for argument in node.target._schema.arguments if argument.kwarg_only}
         copy.args = tuple(given[name] for name in named if name not in keyword_only)
-        copy.kwargs = {name: given[name] for name in named if name in keyword_only and name in copy.kwargs}
+        copy.kwargs = {name: given[name] for name in named if name in keyword_only and name in (*copy.kwargs, *changed)}
     return copy
 
 
@@ -201,6 +201,18 @@ def _exists(module: nn.Module, name: str) -> bool:
     except AttributeError:
         return False
     return True
+
+
+def round_off(module: GraphModule, nodes: Iterable[Node]) -> None:
+    """Round the folded weights among `nodes` now, where all of them in float64 would be too much memory."""
+    for node in nodes:
+        if PENDING in node.meta and not node._erased:
+            owner, _, leaf = str(node.target).rpartition(".")
+            value = attribute(module, str(node.target))
+            rounded = value.detach().to(node.meta[PENDING])
+            kept = nn.Parameter(rounded, requires_grad=False) if isinstance(value, nn.Parameter) else rounded
+            setattr(module.get_submodule(owner), leaf, kept)
+            node.meta[_STORED] = kept
 
 
 def settle(module: GraphModule) -> GraphModule:

@@ -166,8 +166,8 @@ def _with_weights(module: GraphModule, layer: Node, *, weight: Tensor, bias: Ten
     given = arguments(layer)
     like = given["weight"] if given["weight"] is not None else given["running_mean"]
     name = str(like.meta.get("wanted", like.target))
-    stem = name.rpartition(".")[0]
-    name = name if given["weight"] is not None else f"{stem}.weight"
+    if given["weight"] is None:
+        name = f"{name.removesuffix('running_mean')}weight"
     with module.graph.inserting_before(layer):
         changed["weight"] = put(module, name, weight, like=like)
         if bias is not None:

@@ -73,7 +73,7 @@ def computed(module: GraphModule, node: Node, values: Mapping[Node, Any]) -> Any
     args = map_arg(node.args, values.__getitem__)
     kwargs = map_arg(node.kwargs, values.__getitem__)
     with torch.no_grad():
-        return node.target(*map(_wide, args), **{name: _wide(value) for name, value in kwargs.items()})
+        return _double(node.target(*map(_wide, args), **{name: _wide(value) for name, value in kwargs.items()}))
 
 
 def _wide(argument: Any) -> Any:

@@ -50,7 +50,8 @@ class Folded:
     """The folded graph, and the account of how it came about.
 
     `error` is the largest relative deviation in float64, before weights are rounded, of any value that the folded model
-    has in common with the captured one, its outputs among them (`lockstep.py`).
+    has in common with the captured one, its outputs among them (`lockstep.py`). In a heavy model (`driver.HEAVY_BYTES`)
+    weights are rounded by then.
     """
 
     module: GraphModule

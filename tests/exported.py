@@ -18,7 +18,7 @@ from fuseport.export.report import ExportReport
 from fuseport.export.request import Request
 from fuseport.models import loaded
 from numpy.typing import NDArray
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 from tiny import family
 from torch import nn
 
@@ -79,3 +79,21 @@ def edited(folder: Path, to: Path, change: Callable[[NDArray], NDArray]) -> Path
     onnx.save(model, to / "shvit_tiny.onnx")
     shutil.copy(folder / "shvit_tiny.report.json", to)
     return to / "shvit_tiny.onnx"
+
+
+def doubling(path: Path, factor: float = 2.0, *, identity: bool = False) -> Path:
+    """An ONNX file that multiplies x (1, 3) by `factor`, with one operator more if `identity`; and beside it cases.npz,
+    with inputs and what doubling them gives."""
+    describe = helper.make_tensor_value_info
+    last = [helper.make_node("Identity", ["before"], ["y"])] if identity else []
+    graph = helper.make_graph(
+        [helper.make_node("Mul", ["x", "two"], ["before" if identity else "y"]), *last],
+        "doubling",
+        [describe("x", TensorProto.FLOAT, (1, 3))],
+        [describe("y", TensorProto.FLOAT, (1, 3))],
+        [numpy_helper.from_array(np.float32(factor), "two")],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    x = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    np.savez(path.with_name("cases.npz"), x=x, y=2 * x)
+    return path

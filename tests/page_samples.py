@@ -47,6 +47,57 @@ def check_report() -> dict[str, Any]:
     }
 
 
+def lint_report() -> dict[str, Any]:
+    """A finding that is open, one that is waived, and a waiver that nothing needs."""
+    found = {"rule": "conv-stride", "level": "warning", "operator": "conv", "name": "y", "module": "stem.0"}
+    found |= {"message": "stride 14×14", "wasted_bytes": 128, "waived": ""}
+    source = {"title": "Apple, rules", "url": "https://example.org/rules", "standing": "Apple's guidance"}
+    rule = {"name": "conv-stride", "level": "warning", "says": "strides", "remedy": "12", "mended_by": "a rule"}
+    return {
+        "schema": "fuseport.lint/1",
+        "chip": "A13",
+        "packages": [
+            {
+                "name": "net.mlpackage",
+                "path": "a/net.mlpackage",
+                "operations": 7,
+                "findings": [found, {**found, "waived": "so"}],
+            }
+        ],
+        "rules": [{**rule, "sources": [source]}],
+        "unused_waivers": [{"rule": "conv-3d", "where": "*", "reason": "old"}],
+    }
+
+
+def diff_report() -> dict[str, Any]:
+    """Two files that differ in everything."""
+    totals = {"operations": 3, "parameters": 9, "bytes": 99, "macs": None, "weight_bytes": 36, "activation_bytes": 8}
+    side = {
+        "name": "net.onnx",
+        "path": "net.onnx",
+        "format": "onnx",
+        "precision": "float32",
+        "sha256": "1a2b",
+        "totals": totals,
+    }
+    change = {"what": "conv", "a": "1", "b": ""}
+    pair = {"a": "w", "b": "v", "how": "changed", "distance": 0.5}
+    lone = {"name": "u", "shape": [2], "dtype": "float32"}
+    output = {"name": "logits", "max_abs": 1e-3, "relative_l2": None, "top1": 1.0}
+    parts = ("file", "interface", "preprocessing", "operators", "precision", "settings", "metadata")
+    return {
+        "schema": "fuseport.diff/1",
+        "a": side,
+        "b": side,
+        "same": False,
+        "reasons": [{"favours": "b", "text": "batch norms"}],
+        **{part: [change] for part in parts},
+        "modules": [{"module": "stem", "operators": [change], "macs": [1, 2]}],
+        "weights": {"pairs": [pair], "only_a": [lone], "only_b": []},
+        "answers": {"engines": ["x", "y"], "samples": 2, "seed": 0, "outputs": [output]},
+    }
+
+
 def xcode_views() -> dict[str, dict[str, Any]]:
     """One report, several, the difference of two, the matrix of a store, and a gate's verdicts, by name."""
     reports = [read_report(document) for document in find_documents(SAMPLES / "xcode", holds_report)]
@@ -67,13 +118,14 @@ def xcode_views() -> dict[str, dict[str, Any]]:
 
 
 def all_reports() -> dict[str, dict[str, Any]]:
-    return {"export": export_report(), "check": check_report(), "profile": profile_form(), **xcode_views()}
+    own = {"check": check_report(), "profile": profile_form(), "lint": lint_report(), "diff": diff_report()}
+    return {"export": export_report(), **own, **xcode_views()}
 
 
 def poisoned(value: Any, key: str = "") -> Any:
     """The same report with markup, quotes and control characters in every text but those that are keys of the form."""
     if isinstance(value, str):
-        return value if key in ("schema", "verdict", "outcome", "unit", "status") else value + EVIL
+        return value if key in ("schema", "verdict", "outcome", "unit", "status", "level") else value + EVIL
     if isinstance(value, list):
         return [poisoned(inner) for inner in value]
     if isinstance(value, dict):

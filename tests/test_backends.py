@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 from fuseport.export import session
+from fuseport.export.artifact import NotRun
 from fuseport.export.backends import BACKENDS, Backend, CannotRun, core_ml, onnx_runtime, pytorch
 from fuseport.export.contestants import Contestant, feed, open_contestant
 from fuseport.export.given import Given, given
 from fuseport.export.job import Source
 from fuseport.export.profile_report import Placed
 from fuseport.export.work import work_of
+from fuseport.models.inputs import parse
 from mil_build import Program, Ref, affine_program
 from PIL import Image
 from profile_samples import small_onnx
@@ -177,7 +179,25 @@ def test_compiling_needs_a_compiler_and_its_work_is_not_counted(monkeypatch: pyt
     assert "torch.compile needs a C++ compiler" in backend("torch-compile").missing()
     model = Given("m", "model", source=Source("m"))
     counted: Any = work_of(Contestant("m", model, backend("torch-compile")), 1)
-    assert counted.reason == "what torch.compile fuses is not counted"
+    assert counted.reason == "not counted: torch.compile fuses operators as it likes"
+
+
+def test_a_model_that_cannot_be_captured_is_told_and_not_counted(tmp_path: Path):
+    """Its path depends on the values of its input."""
+    lines = (
+        "from torch import nn",
+        "class Net(nn.Module):",
+        "  def forward(self, x):",
+        "    return x if x.sum() > 0 else -x",
+    )
+    (tmp_path / "net.py").write_text("\n".join(lines))
+    model = given(f"{tmp_path / 'net.py'}:Net", Source("", inputs=(parse("1,3"),)))
+    found = open_contestant(Contestant("m", model, backend("torch-folded")), 1)
+    assert isinstance(found, NotRun)
+    assert found.reason.startswith("it cannot be folded: ")
+    counted = work_of(Contestant("m", model, backend("torch")), 1)
+    assert isinstance(counted, NotRun)
+    assert counted.reason.startswith("not counted: ")
 
 
 @pytest.mark.slow

@@ -43,26 +43,28 @@ def test_swag_has_the_seed_s_count_beside_ours():
     assert found.seed.gflops > found.total.macs / 1e9
 
 
+@pytest.mark.usefixtures("tiny")
 def test_the_command_prints_a_table_or_json():
     done = CliRunner().invoke(command, ["shvit_s1", "--depth", "1"])
     assert done.exit_code == 0, done.output
     for told in ("6,330,808", "241,320,768", "blocks1", "patch_embed", "FLOP/byte"):
         assert told in done.output
-    done = CliRunner().invoke(command, ["shvit_s1", "--json"])
+    done = CliRunner().invoke(command, ["shvit_tiny", "--json"])
     (report,) = json.loads(done.output)["reports"]
-    assert report["total"]["macs"] == sum(layer["macs"] for layer in report["layers"]) == 241_320_768
+    assert report["total"]["macs"] == sum(layer["macs"] for layer in report["layers"]) > 0
 
 
+@pytest.mark.usefixtures("tiny")
 def test_the_least_time_on_this_machine_is_told(monkeypatch: pytest.MonkeyPatch):
-    """241,320,768 MACs at 10 GFLOP/s take 48.26 ms; what they move at 100 GB/s takes far less."""
-    monkeypatch.setattr("fuseport.export.rooflines.roofline", lambda threads: Roofline(1e10, 1e11, threads, "given"))
-    done = CliRunner().invoke(command, ["shvit_s1", "--roofline", "--threads", "2"])
+    monkeypatch.setattr("fuseport.export.rooflines.roofline", lambda threads: Roofline(1e9, 1e12, threads, "given"))
+    done = CliRunner().invoke(command, ["shvit_tiny", "--roofline", "--threads", "2"])
     assert done.exit_code == 0, done.output
-    for told in ("this machine, 2 threads: 10.0 GFLOP/s, 100.0 GB/s, ridge 0.1 FLOP/byte", "48.26", "compute"):
+    for told in ("this machine, 2 threads: 1.0 GFLOP/s, 1,000.0 GB/s, ridge 0.0 FLOP/byte", "compute"):
         assert told in done.output
-    report = json.loads(CliRunner().invoke(command, ["shvit_s1", "--roofline", "--json"]).output)
-    assert report["roofline"]["flops_per_s"] == 1e10
-    assert report["least"] == [{"bound_ms": pytest.approx(48.2641536), "limit": "compute"}]
+    report = json.loads(CliRunner().invoke(command, ["shvit_tiny", "--roofline", "--json"]).output)
+    assert report["roofline"]["flops_per_s"] == 1e9
+    macs = report["reports"][0]["total"]["macs"]
+    assert report["least"] == [{"bound_ms": pytest.approx(2 * macs / 1e6), "limit": "compute"}]
 
 
 @pytest.mark.parametrize("name", ["nope.onnx", "shvit_s9", "shvit_s1:features"])

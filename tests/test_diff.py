@@ -162,6 +162,17 @@ def test_a_weight_of_shuffled_numbers_is_no_permutation(tmp_path: Path) -> None:
     assert {pair.a: pair.how for pair in found.pairs} == {"kernel": "equal", "matrix": "changed"}
 
 
+def test_renamed_weights_stand_for_each_other_unless_they_have_nothing_in_common(tmp_path: Path) -> None:
+    near = compared(tmp_path, PLAIN, Net(matrix=PLAIN.matrix * 1.01, prefix="other_")).weights
+    assert {(pair.a, pair.b): pair.how for pair in near.pairs} == {
+        ("kernel", "other_kernel"): "equal",
+        ("matrix", "other_matrix"): "changed",
+    }
+    far = compared(tmp_path, PLAIN, Net(matrix=numbers(6, 4, seed=9), prefix="other_")).weights
+    assert [pair.a for pair in far.pairs] == ["kernel"]
+    assert [one.name for one in (*far.only_a, *far.only_b)] == ["matrix", "other_matrix"]
+
+
 def test_rounding_is_told_from_other_numbers(tmp_path: Path) -> None:
     half = Net(matrix=PLAIN.matrix.astype(np.float16).astype(np.float32))
     found = {pair.a: pair for pair in compared(tmp_path, PLAIN, half).weights.pairs}
@@ -186,7 +197,7 @@ def test_why_a_file_should_be_faster(tmp_path: Path) -> None:
     assert [favours for favours, _ in found[:3]] == ["b", "b", "b"]
     assert "multiply-accumulates" in found[0][1]
     assert "batch norms that were not folded: 1 in a, 0 in b" in found[1][1]
-    assert "1 gelu are one operation each in b; a has 1 more erf" in found[2][1]
+    assert "1 × gelu as one operation in b; a has 1 more erf" in found[2][1]
     assert any(
         "other input" in text or "same input" in text for _, text in texts(compared(tmp_path, slow, Net(side=16)))
     )
@@ -333,6 +344,15 @@ def test_settings_are_found_beside_an_operator_that_was_added(tmp_path: Path) ->
     assert [(change.what, change.a, change.b) for change in found.settings] == [
         ("node_conv_0 Conv: strides", "[1, 1]", "[2, 2]")
     ]
+
+
+def test_answers_are_not_compared_where_inputs_do_not_fit(tmp_path: Path) -> None:
+    found = compared(tmp_path, PLAIN, Net(side=16))
+    assert isinstance(found.answers, NotRun)
+    assert found.answers.reason == (
+        "their inputs do not fit each other: image float32 (1, 3, 8, 8), beside image float32 (1, 3, 16, 16)"
+    )
+    assert not found.same
 
 
 def test_damaged_files_are_compared_or_refused(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torchvision
 from fuseport.export import doctor, to_onnx
@@ -43,7 +43,8 @@ def test_a_runtime_that_computes_something_else_is_found(monkeypatch: pytest.Mon
 
 
 def test_nan_is_no_right_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(to_onnx, "runner", lambda artifact: lambda feeds: {"logits": np.full((1, 5), np.nan)})
+    broken = SimpleNamespace(errors_of=lambda name, folder: {"an engine": float("nan")})
+    monkeypatch.setattr(doctor, "_tiny", lambda: broken)
     assert diagnose([probe_named("ONNX")]).found[0].state == "broken"
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from contract import FULL_SIZE, daily_first
 from fuseport.models import create
-from fuseport.reparam import RULES, Match, capture, conv_bn, fold
+from fuseport.reparam import RULES, Match, capture, conv_bn, driver, fold
 from fuseport.reparam.proof import random_values, side_enough
 from golden_weights import GOLDEN, image, load_golden_
 from graphs import folded, ready
@@ -46,6 +46,27 @@ def test_the_captured_graph_is_left_as_it_was() -> None:
     fold(captured, RULES)
     assert captured.code == code
     assert all(torch.equal(value, state[name]) for name, value in captured.state_dict().items())
+
+
+def test_a_heavy_model_is_folded_to_the_same_and_rounded_on_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    captured = capture(ready(Block()), (torch.randn(1, 4, 6, 6),))
+    usual = fold(captured, RULES)
+    widest: list[int] = []
+    rounding = driver.round_off
+
+    def watched(work: GraphModule, added: list[Node]) -> None:
+        rounding(work, added)
+        held = (*work.parameters(), *work.buffers())
+        widest.append(max(value.element_size() for value in held if value.is_floating_point()))
+
+    monkeypatch.setattr(driver, "HEAVY_BYTES", 1)
+    monkeypatch.setattr(driver, "round_off", watched)
+    found = fold(captured, RULES)
+    assert widest == [4, 4], "in float32 after each rewrite"
+    assert [(step.rule, step.after) for step in found.rewrites] == [(step.rule, step.after) for step in usual.rewrites]
+    assert usual.error < 1e-12 < found.error < 1e-5, "of roundings"
+    for name, value in usual.module.state_dict().items():
+        torch.testing.assert_close(found.module.state_dict()[name], value, rtol=1e-6, atol=1e-7)
 
 
 def _spoiled() -> ModuleType:

@@ -73,6 +73,9 @@ def test_an_overflow_is_named_and_otherwise_where_the_error_is_largest() -> None
     assert explain([layer("a"), over]) == (
         "rounding overflows at stem.0 (conv2d, tensor 'b'), net.py:3, whose largest value is 9e+04"
     )
+    more = [layer(name, cost=np.inf, largest=70000.0) for name in "cdef"]
+    behind = layer("g", cost=np.inf, largest=np.inf)
+    assert explain([over, behind, *more]).endswith("net.py:3, whose largest value is 7e+04; and at 2 more")
     assert "no layer stands out among 2: rounding lets the error grow to 2.0e-02" in explain(
         [layer("a"), layer("b", error=0.02)]
     )

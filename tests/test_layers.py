@@ -32,7 +32,7 @@ LIBRARY_HOMES = {
         "export/diff/of_onnx.py",
         "mil/",
     ),
-    "onnx_ir": ("export/to_onnx.py", "mil/"),
+    "onnx_ir": ("export/to_onnx.py", "export/onnx_weights.py", "mil/"),
     "onnxruntime": ("export/session.py", "export/points.py", "mil/"),
     "onnxscript": ("export/to_onnx.py",),
     "onnxsim": ("export/to_onnx.py",),

@@ -74,6 +74,8 @@ def test_what_could_not_run_is_said_where_it_is_missing():
     assert told["How fast is each?"] == ["small.mlpackage, Core ML, all compute units: Core ML prediction needs macOS"]
     assert any("batch of 1 alone, not 8" in text for text in told["How many pictures per second?"])
     assert any("want of memory" in text for text in told["How much memory?"])
+    everything = [block.text for one in found.sections for block in one.blocks if isinstance(block, Text)]
+    assert sum("needs macOS" in text for text in everything) == 1, "each reason once"
     assert [case.outcome for case in found.cases] == ["passed", "passed", "skipped"]
 
 

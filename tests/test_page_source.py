@@ -38,7 +38,9 @@ def reports() -> dict[str, dict[str, Any]]:
     return all_reports()
 
 
-@pytest.mark.parametrize("kind", ["export", "check", "profile", "one", "several", "difference", "matrix", "gate"])
+@pytest.mark.parametrize(
+    "kind", ["export", "check", "profile", "lint", "diff", "one", "several", "difference", "matrix", "gate"]
+)
 @pytest.mark.parametrize("evil", [False, True])
 def test_every_kind_is_a_well_formed_page_without_anything_active(kind: str, evil: bool, reports: dict) -> None:
     report = poisoned(reports[kind]) if evil else reports[kind]

@@ -59,6 +59,9 @@ def test_where_nothing_runs_the_exit_code_is_1(tmp_path: Path):
     done = run(str(tmp_path / "m.mlpackage"), "--backend", "executor", *BRIEF)
     assert done.return_value == 1
     assert "the executor cannot run m.mlpackage" in done.stdout
+    quiet = run(str(tmp_path / "m.mlpackage"), "--backend", "executor", *BRIEF, "--quiet")
+    assert (quiet.return_value, quiet.stdout) == (1, "")
+    assert quiet.stderr.startswith("error: nothing ran: the executor cannot run m.mlpackage")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 from fuseport.export import FORMATS, cli
 from fuseport.models import variants
 from fuseport.models.swag_vit import SIZES
+from fuseport.reparam import RULES
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -50,6 +51,11 @@ def test_links_lead_somewhere(document: str) -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
         if not target.startswith(("https://", "http://", "mailto:")):
             assert (ROOT / document).parent.joinpath(target).exists(), f"{document} links to {target}"
+
+
+def test_the_table_of_rewrites_has_every_rule_in_its_order() -> None:
+    section = README.split("## What folding rewrites")[1].split("\n## ")[0]
+    assert re.findall(r"^\| `([a-z-]+)` \|", section, re.MULTILINE) == [rule.NAME for rule in RULES]
 
 
 def test_the_table_of_variants_is_the_tables_own() -> None:

@@ -207,7 +207,7 @@ def test_pictures_of_a_folder(exported: Path, tmp_path: Path) -> None:
 def test_a_file_that_no_engine_can_run_is_not_checked(
     exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broken = module.Engine("an engine", NotRun("it is broken"))
+    broken = module.Engine("an engine", lambda: NotRun("it is broken"))
     monkeypatch.setattr(module, "engines", lambda artifact: (broken,))
     report = recheck(asked(exported / "shvit_tiny.onnx"))
     assert (report.outcome, report.reason) == ("not checked", "shvit_tiny.onnx: it is broken")

@@ -53,6 +53,18 @@ class OverChannels(nn.Module):
         return self.layer(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
+class Attention(nn.Module):
+    """Two heads of width 2 over tokens (B, N, WIDTH)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv, self.out = nn.Linear(WIDTH, 3 * WIDTH), nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = self.qkv(x).reshape(*x.shape[:2], 3, 2, WIDTH // 2).permute(2, 0, 3, 1, 4).unbind(0)
+        return self.out(F.scaled_dot_product_attention(q, k, v, scale=0.3).transpose(1, 2).reshape(x.shape))
+
+
 class Parts(nn.Module):
     """Only the first channel, or the others, go through a layer."""
 
@@ -97,6 +109,13 @@ STEPS: tuple[Callable[[], nn.Module], ...] = (
     lambda: Constant(lambda x, c: x @ c, SIDE, SIDE),
     lambda: Apply(lambda x: x - x.mean(1, keepdim=True).expand_as(x)),
     lambda: Apply(lambda x: torch.cat([part.flatten(2) for part in x.chunk(2, 1)], 1).reshape(x.shape)),
+    lambda: OverChannels(nn.Sequential(nn.Linear(WIDTH, 8), nn.ReLU(), nn.Linear(8, WIDTH)), flat=True),
+    lambda: OverChannels(Attention(), flat=True),
+    lambda: Apply(lambda x: (x - x.mean(1, keepdim=True)) / (x.var(1, correction=0, keepdim=True) + 1e-3).sqrt()),
+    lambda: Apply(lambda x: x @ (x.transpose(2, 3) @ x).softmax(-1).transpose(2, 3)),
+    lambda: Constant(lambda x, c: x * c.sum(0).sigmoid(), 2, WIDTH, 1, 1),
+    lambda: nn.Sequential(nn.Conv2d(WIDTH, 8, 3, padding=1, groups=WIDTH), nn.Conv2d(8, WIDTH, 1)),
+    lambda: Apply(lambda x: x + F.adaptive_avg_pool2d(x, 1).flatten(1)[:, :, None, None]),
 )
 JOINS = (torch.add, torch.sub, lambda a, b: torch.add(a, b, alpha=-2), lambda a, b: torch.cat((a, b), 1)[:, 1:-3])
 
@@ -162,17 +181,27 @@ class AllPlaces(nn.Module):
         self.convs = nn.ModuleList(nn.Conv2d(WIDTH, WIDTH, 1) for _ in range(7))
         self.norm, self.last, self.one_group = nn.BatchNorm2d(WIDTH), nn.BatchNorm2d(WIDTH), nn.GroupNorm(1, WIDTH)
         self.kernel = nn.Linear(1, WIDTH, bias=False)
-        self.matrix = nn.Parameter(torch.empty(WIDTH, WIDTH))
+        self.multiplied = nn.Sequential(
+            nn.Conv2d(WIDTH, 8, 3, padding=1, groups=WIDTH), nn.ReLU(), nn.Conv2d(8, WIDTH, 1)
+        )
+        self.tokens, self.attention = (
+            OverChannels(nn.Linear(WIDTH, WIDTH), flat=True),
+            OverChannels(Attention(), flat=True),
+        )
+        self.matrix, self.product = (nn.Parameter(torch.empty(WIDTH, WIDTH)) for _ in range(2))
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.norm(self.convs[0](x)).relu().clone()
+        x = self.norm(self.convs[0](x)).relu().clone() * self.matrix.sum()
+        x = self.tokens(x) + self.attention(self.multiplied(x))
+        x = (x - x.mean(1, keepdim=True)) / (x.var(1, correction=0, keepdim=True) + 1e-3).sqrt()
+        x = x @ (x.transpose(2, 3) @ x).softmax(-1).transpose(2, 3) + x.mean((2, 3), keepdim=True).flatten(1).sum()
         x = (self.convs[1](x) + x).relu()
         x = (self.convs[2](x) + self.convs[3](x)).sigmoid()
         x = F.conv2d(x, self.kernel.weight.reshape(WIDTH, 1, 1, 1), groups=WIDTH) * 2
         x = (x.sigmoid() * 3 + 1) * 2
         x = x.relu() / x.mean(1, keepdim=True).exp().expand_as(x)
         x = torch.cat([part.flatten(2) for part in x.split((1, WIDTH - 1), 1)], 1).transpose(1, 2)
-        x = (x.sigmoid() @ self.matrix).transpose(1, 2).reshape(-1, WIDTH, SIDE, SIDE)
+        x = (x.sigmoid() @ self.product).transpose(1, 2).reshape(-1, WIDTH, SIDE, SIDE)
         x = self.convs[4](self.last(x.relu()))
         return self.convs[6](self.convs[5](self.one_group(x.relu())))
 

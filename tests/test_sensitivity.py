@@ -3,6 +3,7 @@ import math
 import pytest
 import timm
 import torch
+from fuseport.export import sensitivity as file
 from fuseport.export.sensitivity import Sensitivity, sensitivity
 from fuseport.validate.vacuity import coverage
 from torch import Tensor, nn
@@ -87,6 +88,15 @@ def test_a_linear_model_is_estimated_exactly_up_to_the_random_directions():
     x = torch.randn(1, 50, generator=torch.Generator().manual_seed(3))
     expected = float(((head.weight.abs() * x) ** 2).sum().sqrt() / head(x).norm())
     assert sensitivity(head, x, bound=1e-9).trainable["weight"] == pytest.approx(expected, rel=0.1)
+
+
+def test_values_kept_to_three_digits_move_no_estimate_by_more_than_a_few_percent(monkeypatch):
+    exact = sensitivity(ordinary(), picture(), bound=1e-9)
+    monkeypatch.setattr(file, "COARSE_BYTES", 1)
+    coarse = sensitivity(ordinary(), picture(), bound=1e-9)
+    assert coarse != exact
+    for name, figure in (exact.trainable | exact.statistics).items():
+        assert (coarse.trainable | coarse.statistics)[name] == pytest.approx(figure, rel=0.03), name
 
 
 def test_every_tensor_is_listed_and_the_module_is_left_as_it_was():

@@ -27,6 +27,8 @@ from torch.export import ExportedProgram
 from torch.utils._pytree import tree_leaves
 
 DEPTH = 2
+EXPORTED_DAILY = ("evit", "tome")
+"""Methods that `test_rounded.py` puts through the whole export to both formats."""
 OPTIONS = {
     **SETTINGS,
     "evit": {"keep_rate": 0.7, "drop_layers": (0, 1), "fuse": True},
@@ -106,7 +108,9 @@ def core_ml_answers(
     return [torch.from_numpy(np.asarray(answers[name])) for name in names]
 
 
-@every_method
+@pytest.mark.parametrize(
+    "method", [pytest.param(name, marks=pytest.mark.slow if name in EXPORTED_DAILY else ()) for name in SETTINGS]
+)
 def test_core_ml_computes_the_same_and_chooses_the_same(method: str, tmp_path: Path) -> None:
     program, names, expected = captured(method)
     answers = core_ml_answers(program, names, image((1, 3, 64, 64), "A"), tmp_path, "float32")
@@ -133,7 +137,7 @@ def test_every_choice_is_marked_to_stay_in_float32(method: str) -> None:
     assert any(in_decision(node) for node in nodes) == (method != "none")
 
 
-@pytest.mark.parametrize("method", ["tome", "ats"])
+@pytest.mark.parametrize("method", ["tome", pytest.param("ats", marks=pytest.mark.slow)])
 def test_an_open_batch_works_where_pictures_do_not_mix(method: str) -> None:
     model = tiny(method, depth=DEPTH, **OPTIONS[method])
     shapes = ({0: torch.export.Dim("batch", min=1, max=16)},)

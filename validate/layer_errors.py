@@ -42,6 +42,10 @@ ALLOWED = {
 what the rounded weights cost; where all values are rounded two right orders of summation differ by about the cost."""
 
 
+NAMED = 3
+"""Places that a sentence names; the rest are counted."""
+
+
 @dataclass(frozen=True)
 class Layer:
     """One tensor of the artifact that has its counterpart in the model.
@@ -135,9 +139,11 @@ def explain(layers: Sequence[Layer]) -> str:
             f"this layer alone adds {found.added:.1e}, rounding would {found.cost:.1e}"
             + (f"; so it does at {others} more" if others else "")
         )
-    over = next((layer for layer in layers if layer.overflows), None)
-    if over is not None:
-        return f"rounding overflows at {over.place}, whose largest value is {over.largest:.3g}"
+    over = [layer for layer in layers if layer.overflows and np.isfinite(layer.largest)]
+    if over:
+        places = [f"{layer.place}, whose largest value is {layer.largest:.3g}" for layer in over[:NAMED]]
+        more = f"; and at {len(over) - NAMED} more" if len(over) > NAMED else ""
+        return f"rounding overflows at {'; at '.join(places)}{more}"
     worst = max(layers, key=lambda layer: layer.error, default=None)
     grown = f"rounding lets the error grow to {worst.error:.1e}, at {worst.place}" if worst else "nothing to compare"
     return f"no layer stands out among {len(layers)}: {grown}"

@@ -113,6 +113,7 @@ def _backend(name: str, units: str, told: str, chosen: Chosen) -> Backend:
         partial(_open, units=units),
         _missing,
         chosen,
+        "Core ML decides on its threads itself",
         placement=partial(_placement, units=units),
     )
 

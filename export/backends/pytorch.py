@@ -49,7 +49,10 @@ def _folded(module: Any, inputs: tuple[TensorSpec, ...]) -> Any:
 
     example = [torch.zeros(2, *given.shape[1:], dtype=getattr(torch, given.dtype)) for given in inputs]  # type: ignore[arg-type]
     shapes = tuple({0: Dim.AUTO} for _ in inputs)
-    return fold(capture(module, example, dynamic_shapes=shapes), RULES).module
+    try:
+        return fold(capture(module, example, dynamic_shapes=shapes), RULES).module
+    except ValueError as error:  # of capture, for a model that it cannot take, and of a fold that is not exact
+        raise CannotRun(f"it cannot be folded: {error}") from error
 
 
 def _compiled(module: Any, inputs: tuple[TensorSpec, ...]) -> Any:
@@ -66,7 +69,7 @@ def _folded_count(given: Given) -> Total:
 
 
 def _compiled_count(given: Given) -> Total:
-    raise CannotRun("what torch.compile fuses is not counted")
+    raise CannotRun("torch.compile fuses operators as it likes")
 
 
 def _no_torch() -> str:

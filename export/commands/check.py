@@ -27,7 +27,7 @@ RANGES = ("normalised", "0..1", "0..255")
 @click.argument("artifacts", nargs=-1, type=FILE, metavar="[ARTIFACT...]")
 @click.option(
     "--against",
-    metavar="VARIANT|CHECKPOINT|REPORT",
+    metavar="VARIANT|FILE.py:NAME|CHECKPOINT|REPORT",
     help="What the files should be; by default NAME.report.json beside each.",
 )
 @click.option("--variant", metavar="NAME", help="The model, where --against is a checkpoint.")

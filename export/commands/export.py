@@ -27,9 +27,16 @@ FOLDER = click.Path(path_type=Path, file_okay=True)
 @model_options
 @click.option(
     "--precision",
-    type=click.Choice(["float16", "float32"]),
+    type=click.Choice(["float16", "float32", "auto"]),
     default="float16",
-    help="Of the Core ML file (float16); ONNX is float32.",
+    help="Of the Core ML file (float16); ONNX is float32. With auto it is float16, but for the fewest operators that "
+    "must stay in float32.",
+)
+@click.option(
+    "--precision-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Keep in float32 what an earlier run with --precision auto found; its NAME.precision.json, or its report.",
 )
 @click.option("--deployment-target", default="iOS16", metavar="OS", help="Oldest system of the Core ML file (iOS16).")
 @click.option("--opset", type=int, metavar="N", help="ONNX opset (20).")
@@ -117,8 +124,10 @@ def _job(options: dict[str, Any]) -> Job:
     if options["image_input"] not in (None, "nhwc", "nchw"):
         raise click.UsageError(f"--image-input is nhwc or nchw, got {options['image_input']!r}")
     require_positive(options, "samples", "batch_size")
+    if options["precision_file"] is not None and options["precision"] != "float16":
+        raise click.UsageError(f"--precision-file is for float16 files; leave --precision {options['precision']} out")
     request = Request(
-        precision=options["precision"],
+        precision="float32" if options["precision"] == "float32" else "float16",
         opset=options["opset"],
         deployment_target=options["deployment_target"],
         batch=_batch_range(options["dynamic_batch"]),
@@ -139,6 +148,8 @@ def _job(options: dict[str, Any]) -> Job:
         formats=tuple(dict.fromkeys(map(_format, options["formats"]))),
         request=request,
         checks=checks,
+        find_precision=options["precision"] == "auto",
+        precision_file=options["precision_file"],
         image_input=options["image_input"],
         labels=options["labels"],
         batch_size=options["batch_size"],

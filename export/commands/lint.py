@@ -114,7 +114,7 @@ def _print_package(out: Console, package: PackageLint, report: LintReport, *, ve
     for rule in sorted(report.rules, key=lambda rule: LEVELS.index(rule.level)):
         if found := grouped.get(rule.name):
             wasted = sum(one.wasted_bytes for one in found)
-            cost = f", {wasted:,} bytes wasted" if wasted else ""
+            cost = f", {wasted:,} bytes wasted, all tensors together" if wasted else ""
             out.print(f"\n[{STYLES[rule.level]}]{rule.level}[/] [bold]{rule.name}[/] × {len(found)}{cost}")
             _print_places(out, found, len(found) if verbose else PLACES)
             out.print(f"  {rule.says}", markup=False)

@@ -114,7 +114,11 @@ def command(
     elif not quiet:
         print_report(report)
     write_reports(json.loads(profile_json(report)), targets, Path(), f"{Path(subjects[0]).stem}.profile")
-    return 0 if report.ran else 1
+    if report.ran:
+        return 0
+    for reason in dict.fromkeys(told.reason for told in report.failures.values()):
+        click.echo(f"error: nothing ran: {reason}", err=True)
+    return 1
 
 
 def _asked(backends: tuple[str, ...], options: dict[str, Any]) -> Asked:

@@ -6,6 +6,7 @@ The inputs are made for the first file and brought into the form that the second
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,12 +53,14 @@ def answers(a: Artifact, b: Artifact, *, seed: int = 0) -> Answers | NotRun:
         feed = {given.name: _made(given, seed + at) for at, given in enumerate(a.inputs)}
         made = _run(first, a, feed)
         other = _run(second, b, _feed_of(a, b, feed))
-    except (MappingError, _NotRunHere) as error:
+    except MappingError:
+        return NotRun(f"their inputs do not fit each other: {_told(a.inputs)}, beside {_told(b.inputs)}")
+    except _NotRunHere as error:
         return NotRun(str(error))
     try:
         other = renamed(b, other, made, {})
-    except MappingError as error:
-        return NotRun(str(error))
+    except MappingError:
+        return NotRun(f"their outputs do not fit each other: {_told(a.outputs)}, beside {_told(b.outputs)}")
     shared = [name for name in made if name in other]
     if not shared:
         return NotRun(f"they have no output of the same name or shape: {', '.join(made)}; {', '.join(other)}")
@@ -65,16 +68,21 @@ def answers(a: Artifact, b: Artifact, *, seed: int = 0) -> Answers | NotRun:
     return Answers((first.name, second.name), SAMPLES, seed, found)
 
 
+def _told(specs: Sequence[TensorSpec]) -> str:
+    return " and ".join(f"{spec.name} {spec.dtype} ({', '.join(map(str, spec.shape))})" for spec in specs) or "nothing"
+
+
 class _NotRunHere(ValueError):
     """A file that no engine here runs; the message says why."""
 
 
 def _run(engine: Engine, artifact: Artifact, feed: Values) -> Values:
-    if isinstance(engine.run, NotRun):
-        raise _NotRunHere(f"{artifact.path.name}: {engine.run.reason}")
+    run = engine.open()
+    if isinstance(run, NotRun):
+        raise _NotRunHere(f"{artifact.path.name}: {run.reason}")
     sizes = [given.shape[0] for given in artifact.inputs if given.shape and isinstance(given.shape[0], int)]
     try:
-        return predict(engine.run, feed, batch=sizes[0] if sizes else None)
+        return predict(run, feed, batch=sizes[0] if sizes else None)
     except Exception as error:  # each backend has errors of its own, and a file of another tool may raise any of them
         raise _NotRunHere(f"{artifact.path.name}: {engine.name} cannot run it: {in_one_line(error)}") from error
 

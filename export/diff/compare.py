@@ -39,6 +39,7 @@ class Change:
 class Side:
     """One of the two files."""
 
+    name: str
     path: str
     format: str
     precision: str
@@ -122,7 +123,7 @@ def difference(a: Contents, b: Contents, outcome: Answers | NotRun) -> Differenc
 
 def _side(contents: Contents) -> Side:
     made = contents.artifact
-    return Side(str(made.path), made.format, made.precision, made.sha256, totals(contents))
+    return Side(made.path.name, str(made.path), made.format, made.precision, made.sha256, totals(contents))
 
 
 def _changes(a: Mapping[str, str], b: Mapping[str, str]) -> tuple[Change, ...]:
@@ -180,10 +181,10 @@ def _preprocessing(a: Contents, b: Contents) -> Iterator[Change]:
 
 
 def _modules(a: Contents, b: Contents) -> Iterator[ModuleChange]:
-    """Nothing where one of the files does not tell its modules."""
-    sides = [_by_module(contents) for contents in (a, b)]
-    if not all(any(side) for side in sides):
+    """Nothing where the files do not tell the same modules."""
+    if not _same_modules(a.nodes, b.nodes):
         return
+    sides = [_by_module(contents) for contents in (a, b)]
     macs = [_macs_by_module(contents) for contents in (a, b)]
     for module in dict.fromkeys([*sides[0], *sides[1]]):
         changed = _counts(*(side.get(module, Counter()) for side in sides))
@@ -196,7 +197,13 @@ def _by_module(contents: Contents) -> dict[str, Counter[str]]:
     found: dict[str, Counter[str]] = {}
     for node in contents.nodes:
         found.setdefault(node.module, Counter())[node.kind] += 1
-    return found if set(found) != {""} else {}
+    return found
+
+
+def _same_modules(a: Sequence[Node], b: Sequence[Node]) -> bool:
+    """Whether both name modules, and at least half of them alike: some tools write `fc1` for all that end so."""
+    named = [{node.module for node in nodes} - {""} for nodes in (a, b)]
+    return 2 * len(named[0] & named[1]) >= min(map(len, named)) > 0
 
 
 def _macs_by_module(contents: Contents) -> Counter[str]:
@@ -221,8 +228,8 @@ def _aligned(a: Sequence[Node], b: Sequence[Node]) -> Iterator[tuple[Node, Node]
     if [node.operator for node in a] == [node.operator for node in b]:
         yield from zip(a, b, strict=True)
         return
-    told = all(any(node.module for node in nodes) for nodes in (a, b))
-    keys = [[(node.operator, node.module if told else "") for node in nodes] for nodes in (a, b)]
+    alike = _same_modules(a, b)
+    keys = [[(node.operator, node.module if alike else "") for node in nodes] for nodes in (a, b)]
     for at, other, length in SequenceMatcher(None, *keys, autojunk=False).get_matching_blocks():
         yield from zip(a[at : at + length], b[other : other + length], strict=True)
 

@@ -142,7 +142,7 @@ def _fused(a: Contents, b: Contents) -> Iterator[Reason]:
                 favoured: Literal["a", "b"] = "a" if name == "a" else "b"
                 yield Reason(
                     favoured,
-                    f"{one[whole] - other[whole]} {whole} are one operation each in {name}; {far} has {spelled}",
+                    f"{one[whole] - other[whole]} × {whole} as one operation in {name}; {far} has {spelled}",
                 )
 
 

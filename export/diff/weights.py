@@ -2,7 +2,8 @@
 
 Four passes, each on what the one before left: the same numbers; the same once both are rounded to float16; the same
 numbers in another order of axes (a linear layer's weight is stored transposed by some); and, of those left, the ones
-with the same name or the same shape, whose distance is then told. Shapes are compared without axes of length one.
+with the same name, or of the same shape and not far apart, whose distance is then told. Shapes are compared without
+axes of length one.
 
 A permutation keeps the multiset of numbers. It is recognised by an order-free key (count, sum and sum of squares of the
 bit patterns), and then proven by trying the orders.
@@ -25,6 +26,10 @@ from .contents import Value
 
 How = Literal["equal", "rounded", "permuted", "changed"]
 MOST_AXES = 5
+
+FAR = 0.5
+"""Of two weights under other names that are farther apart than this, relatively, neither stands for the other: the
+distance of two that have nothing in common is 1.4 and more."""
 
 
 @dataclass(frozen=True)
@@ -98,17 +103,17 @@ def weight_difference(a: Sequence[Value], b: Sequence[Value]) -> WeightDifferenc
     """Join the weights of two files."""
     left, right = [_Weight(value) for value in a], [_Weight(value) for value in b]
     pairs: list[Pair] = []
-    passes: tuple[tuple[How, Callable[[_Weight], Hashable]], ...] = (
-        ("equal", lambda one: one.keys[0]),
-        ("rounded", lambda one: one.keys[1]),
-        ("permuted", lambda one: one.keys[2]),
-        ("changed", lambda one: (one.value.name, one.shape)),
-        ("changed", lambda one: one.shape),
+    passes: tuple[tuple[How, Callable[[_Weight], Hashable], float], ...] = (
+        ("equal", lambda one: one.keys[0], np.inf),
+        ("rounded", lambda one: one.keys[1], np.inf),
+        ("permuted", lambda one: one.keys[2], np.inf),
+        ("changed", lambda one: (one.value.name, one.shape), np.inf),
+        ("changed", lambda one: one.shape, FAR),
     )
-    for how, key in passes:
+    for how, key, far in passes:
         for first, second in list(_joined(left, right, key)):
             pair = _pair(first, second, how)
-            if pair is not None:
+            if pair is not None and (np.inf if pair.distance is None else pair.distance) <= far:
                 pairs.append(pair)
                 left.remove(first)
                 right.remove(second)

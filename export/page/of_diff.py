@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import PurePath
 from typing import Any
 
 from .blocks import Block, Case, Cell, Fact, Fold, Page, Section, Table, Text
@@ -19,7 +18,7 @@ View = dict[str, Any]
 
 def page(view: View) -> Page:
     """Two files; what differs is told as the second beside the first."""
-    a, b = (PurePath(view[side]["path"]).name for side in ("a", "b"))
+    a, b = (view[side]["name"] for side in ("a", "b"))
     reasons = view["reasons"]
     differ = [part for part in PARTS if view[part]] + ([] if _equal(view["weights"]) else ["weights"])
     told = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import PurePath
 from typing import Any
 
 from .blocks import Block, Case, Cell, Fact, Facts, Fold, Page, Section, Table, Text, Tone
@@ -23,7 +22,7 @@ def page(view: View) -> Page:
     verdict = "nothing found" if worst is None else many(counts[worst], worst)
     return Page(
         kind="lint",
-        title=", ".join(PurePath(package["path"]).name for package in view["packages"]),
+        title=", ".join(package["name"] for package in view["packages"]),
         subtitle=f"hazards of the Neural Engine, from the {view['chip']} on",
         verdict=verdict,
         tone="good" if worst is None else TONE[worst],
@@ -47,7 +46,7 @@ def _package(package: View) -> Section:
     blocks: list[Block] = [Text("Nothing was found.", "good")]
     if rows:
         blocks = [Table(("rule", "level"), ("places", "waived", "bytes wasted"), tuple(rows)), _places(found)]
-    return Section(PurePath(package["path"]).name, f"{many(package['operations'], 'operation')}.", tuple(blocks))
+    return Section(package["name"], f"{many(package['operations'], 'operation')}.", tuple(blocks))
 
 
 def _by_level(found: list[View]) -> list[View]:
@@ -93,7 +92,7 @@ def _unused(waivers: list[View]) -> Iterator[Section]:
 
 def _cases(package: View, rules: list[View]) -> Iterator[Case]:
     """One case for each rule that found something; information fails nothing."""
-    name = PurePath(package["path"]).name
+    name = package["name"]
     if not package["findings"]:
         yield Case(name, "all rules", "passed", "nothing found")
     for rule in rules:

@@ -69,6 +69,11 @@ def _why_not(value: Any) -> str | None:
     return value.get("not_run") if isinstance(value, dict) else None
 
 
+def _said(entrant: Report, reason: str) -> list[Text]:
+    """The reason, unless it is the one that stands in the first section already."""
+    return [] if reason == _why_not(entrant["latency"]) else [Text(f"{entrant['name']}: {reason}", "unsure")]
+
+
 def _known(entrant: Report, key: str) -> Any:
     """What was found, None where it was not asked for or could not be found."""
     return None if _why_not(entrant[key]) else entrant[key]
@@ -120,7 +125,7 @@ def _throughput(report: Report) -> Section:
     for entrant in report["entrants"]:
         for one in entrant["throughput"]:
             if reason := _why_not(one):
-                failed.append(Text(f"{entrant['name']}: {reason}", "unsure"))
+                failed += _said(entrant, reason)
                 continue
             sure = f"{one['low']:,.1f} to {one['high']:,.1f}"
             rows.append(
@@ -145,7 +150,7 @@ def _memory(report: Report) -> Section:
     bars, failed = [], []
     for entrant in report["entrants"]:
         if reason := _why_not(entrant["memory"]):
-            failed.append(Text(f"{entrant['name']}: {reason}", "unsure"))
+            failed += _said(entrant, reason)
         elif found := entrant["memory"]:
             told = f"loading {megabytes(found['load_bytes'])}; {found['method']}"
             bars.append(Bar(entrant["name"], told, found["peak_bytes"], megabytes(found["peak_bytes"])))
@@ -182,7 +187,7 @@ def _operators(report: Report) -> Section:
     blocks: list[Block] = []
     for entrant in report["entrants"]:
         if reason := _why_not(entrant["operators"]):
-            blocks.append(Text(f"{entrant['name']}: {reason}", "unsure"))
+            blocks += _said(entrant, reason)
         elif found := entrant["operators"]:
             blocks += _where_the_time_goes(entrant["name"], found)
     lead = "Each area is the time of one module's operators; a profiled call is slower than a measured one."
@@ -238,7 +243,7 @@ def _placement(report: Report) -> Section:
     blocks: list[Block] = []
     for entrant in report["entrants"]:
         if reason := _why_not(entrant["placement"]):
-            blocks.append(Text(f"{entrant['name']}: {reason}", "unsure"))
+            blocks += _said(entrant, reason)
         elif found := entrant["placement"]:
             steps = tuple(
                 Step(one["name"], one["type"], one["device"], tuple(one["supported"]), one["cost_share"])

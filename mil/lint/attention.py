@@ -38,7 +38,7 @@ RULES = (
         (APPLE_RULES, APPLE_TRANSFORMERS, GUIDE),
         "A 1×1 convolution on (B, C, 1, S) or (B, C, H, W) with the weight viewed as (out, in, 1, 1).",
         _linear,
-        "fuseport's own SHViT and SwiftFormer are written so, with the original weights.",
+        "fuseport's own SwiftFormer is written so, with the original weights.",
     ),
     Rule(
         "softmax-over-space",

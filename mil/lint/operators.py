@@ -69,7 +69,6 @@ RULES = (
         "Rewrite: a logical and as a minimum, a product as exp of a sum of logs, an unrolled loop for a recurrent "
         "layer, constants for shapes and bands that are known.",
         _nowhere,
-        "Exports fold everything that is known beforehand: shapes, bands, one-hot tables of fixed indices.",
     ),
     Rule(
         "off-the-engine",

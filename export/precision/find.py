@@ -1,0 +1,157 @@
+"""From a job whose float16 file fails to the operators that must stay in float32, confirmed on a converted file.
+
+The plain float16 file is made and checked first: if it passes, nothing is to be found. Else the search runs on trials
+(see `trials.py`), and what it finds is converted and checked like any file. A trial is not the file (coremltools may
+fold another constant); where the file misses the bound that its trial met, the search is run again for a lower one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from .. import to_coreml
+from ..artifact import Artifact, NotRun
+from ..check import Check, check, explained, laid_out, tolerance, yardstick
+from ..job import Job
+from ..legalize import legalize
+from ..program import Prepared
+from ..subject import Subject, truth
+from .causes import Range, ranges
+from .plan import SCHEMA, Kept, Plan, graph_id
+from .search import Found, smallest
+from .trials import Bench, bench
+
+GOALS = (0.9, 0.5, 0.25)
+"""What a trial must reach, in units of the bound, at the first, second and third attempt."""
+
+
+def find_precision(job: Job, subject: Subject, prepared: Prepared, folder: Path) -> Plan:
+    """The smallest set of operators to keep in float32 so that the Core ML file of `job` passes its check.
+
+    Works in `folder`, which must exist. An empty set, with the reason, where plain float16 passes, or where float32
+    throughout would not. Raises NotConverted where there is no Core ML file at all.
+    """
+    attempt = _Attempt(job, subject, prepared, folder)
+    plain, checks = attempt.file(())
+    if not _failed(checks):
+        return attempt.plan((), None, plain, plain, 0, "plain float16 passes its check: nothing to keep in float32")
+    answers = truth(subject)
+    made = bench(
+        prepared.program, subject, laid_out(plain, subject.feed), answers, job.request, folder, tolerance(job.checks)
+    )
+    trials = 0
+    for goal in GOALS:
+        found = _search(made, goal)
+        trials += found.trials if found else 1
+        if found is None:
+            break
+        kept = _kept(made, found)
+        artifact, checks = attempt.file([one.name for one in kept])
+        if not _failed(checks):
+            return attempt.plan(kept, found.excess, artifact, plain, trials, "found by trials, confirmed on the file")
+    reason = f"nothing was found to keep in float32: {_why_nothing(made, _failed(checks))}"
+    return attempt.plan((), made.excess(()), plain, plain, trials, reason)
+
+
+def _why_nothing(made: Bench, last: str) -> str:
+    excess = made.excess(())
+    if excess <= GOALS[-1]:
+        return f"what trials found fails on the file: {last}"
+    ends = {tensor.dtype for tensor in (*made.artifact.inputs, *made.artifact.outputs)}
+    narrow = "; its inputs and outputs are float16 from iOS16 on" if "float16" in ends else ""
+    return (
+        f"with every operator in float32 the error would still be {excess:.2g} x the bound{narrow}; ask for "
+        "--precision float32"
+    )
+
+
+class _Attempt:
+    """Makes and checks files of one job, and writes down what came of them."""
+
+    def __init__(self, job: Job, subject: Subject, prepared: Prepared, folder: Path) -> None:
+        self._job, self._subject, self._prepared, self._folder = job, subject, prepared, folder
+
+    def file(self, kept: Sequence[str]) -> tuple[Artifact, tuple[Check, ...]]:
+        subject, program = self._subject, self._prepared.program
+        artifact = to_coreml.convert(
+            program,
+            self._folder / f"attempt{to_coreml.SUFFIX}",
+            replace(self._job.request, float32=tuple(kept)),
+            {},
+            input_names=subject.input_names,
+            output_names=subject.output_names,
+            export_id="",
+        )
+        ours = yardstick(subject, self._prepared.folded, {artifact.precision}, (program, tuple(kept)))
+        return artifact, explained(check(artifact, subject, ours, self._job.checks), artifact, subject, program)
+
+    def plan(
+        self, kept: Sequence[Kept], excess: float | None, made: Artifact, plain: Artifact, trials: int, reason: str
+    ) -> Plan:
+        legal = legalize(self._prepared.program)
+        return Plan(
+            schema=SCHEMA,
+            variant=self._subject.loaded.variant.name,
+            graph=graph_id(legal),
+            float32=tuple(kept),
+            operators=sum(node.op == "call_function" for node in legal.graph.nodes),
+            excess=_number(excess),
+            extra_bytes=made.bytes - plain.bytes,
+            trials=trials,
+            reason=reason,
+        )
+
+
+def _search(made: Bench, goal: float) -> Found | None:
+    """Acceptance is tried on every sample, the worst one first; the ranking on that one alone."""
+    count, samples = len(made.operators), len(next(iter(made.feed.values())))
+    by_sample = [made.excess(range(count), slice(row, row + 1)) for row in range(samples)]
+    order = sorted(range(samples), key=lambda row: -by_sample[row])
+
+    def worst(narrow: frozenset[int]) -> float:
+        return made.excess(narrow, slice(order[0], order[0] + 1)) / goal
+
+    def whole(narrow: frozenset[int]) -> float:
+        found = 0.0
+        for row in order:
+            found = max(found, made.excess(narrow, slice(row, row + 1)) / goal)
+            if found > 1:
+                break
+        return found
+
+    return smallest(count, whole, alone=worst)
+
+
+def _kept(made: Bench, found: Found) -> tuple[Kept, ...]:
+    seen = ranges(made)
+    return tuple(
+        _described(made, number, seen[made.operators[number].name], made.excess((number,))) for number in found.spared
+    )
+
+
+def _described(made: Bench, number: int, seen: Range, alone: float) -> Kept:
+    operator = made.operators[number]
+    return Kept(
+        name=operator.name,
+        operator=operator.operator,
+        module=operator.module,
+        source=operator.source,
+        cause=seen.kind,
+        told=seen.told(),
+        largest=seen.largest,
+        alone=_number(alone),
+    )
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None or not np.isfinite(value) else float(value)
+
+
+def _failed(checks: Sequence[Check]) -> str:
+    """The reason of the first failed check; empty if none failed."""
+    failed = [one for one in checks if not isinstance(one.parity, NotRun) and one.parity.verdict == "failed"]
+    return failed[0].parity.reason if failed else ""
