@@ -11,6 +11,7 @@ unfolded model computes. Each model runs in a process of its own, with limits of
 `census.json`; `census.md` is written from them after each model.
 """
 
+# pyright: reportMissingImports=false
 from __future__ import annotations
 
 import argparse
