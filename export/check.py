@@ -12,6 +12,7 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule
 
 from ..reparam import Folded
+from ..reparam.graph import reached_outputs
 from ..validate.layer_errors import Layer
 from ..validate.parity import Parity, compare, predict
 from ..validate.verdict import Tolerance
@@ -55,6 +56,8 @@ class Yardstick:
     """(precision, what is rounded to it) → the folded model's answers. Float32 has none: its cost is the floor."""
     neighbours: dict[tuple[str, Rounds], list[Values]]
     """The same key → its answers under noise of that size; empty for a model that makes no choices."""
+    fixed: tuple[str, ...] = ()
+    """The outputs that no input reaches."""
     graph: bool = False
     """Whether the costs of rounded weights are those of the very constants that a float16 file stores."""
 
@@ -85,7 +88,10 @@ def yardstick(subject: Subject, folded: Folded, precisions: set[str], mixed: Mix
         for key in {**dict.fromkeys(everywhere), **dict.fromkeys(costs)}:
             found = neighbours(module, inputs, key[0], size, weights_only=key[1] == "weights")
             near[key] = [named(one) for one in found]
-    return Yardstick(truth(subject), subject.reference, costs, near, graph=mixed is not None)
+    fixed = tuple(
+        name for name, reached in zip(subject.output_names, reached_outputs(module), strict=True) if not reached
+    )
+    return Yardstick(truth(subject), subject.reference, costs, near, fixed, graph=mixed is not None)
 
 
 def _of_values(module: GraphModule, mixed: Mixed | None, inputs: Sequence[Tensor], size: int) -> list[NDArray]:
@@ -176,6 +182,7 @@ def _parity(
         precision_cost=ours.costs.get((artifact.precision, engine.rounds)),
         neighbours=ours.neighbours.get(run_of(artifact, engine), ()),
         labels=subject.choices,
+        fixed=ours.fixed,
         tolerance=tolerance(options),
         inputs=subject.inputs,
     )
