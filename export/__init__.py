@@ -6,6 +6,22 @@ None of them loads its backend library before it is used.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from . import to_coreml, to_onnx
 
+if TYPE_CHECKING:
+    from .api import export_model
+
+__all__ = ["FORMATS", "export_model"]
+
 FORMATS = {form.NAME: form for form in (to_onnx, to_coreml)}
+
+
+def __getattr__(name: str) -> Any:
+    """`export_model`, loaded when it is asked for, since it needs torch."""
+    if name == "export_model":
+        from .api import export_model
+
+        return export_model
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,6 +8,8 @@ from typing import Any
 
 from .. import models
 from ..models.variant import Claim, Variant, wrong_claims
+from .job import Checks, Job, Source
+from .request import Request
 from .terminal import console, table
 
 
@@ -54,6 +56,34 @@ def print_variant(variant: Variant, *, as_json: bool) -> None:
         out.print(f"weights        {found.layout}: {found.url}")
     if variant.weights_of:
         out.print(f"               those of {variant.weights_of}")
+
+
+def print_own(source: Source, *, as_json: bool) -> None:
+    """A model of the user's: what it takes and gives, and how many parameters it has. It is run once."""
+    from .subject import subject
+
+    seen = subject(Job(source, (), Request(), Checks(samples=1)))
+    batch = source.batch or 1
+    found: dict[str, Any] = {
+        "name": seen.loaded.variant.name,
+        "family": seen.loaded.variant.family,
+        "inputs": [{"name": one.name, "shape": [batch, *one.shape], "dtype": one.dtype} for one in seen.loaded.inputs],
+        "outputs": [
+            {"name": name, "shape": [batch, *values.shape[1:]], "dtype": str(values.dtype)}
+            for name, values in seen.reference.items()
+        ],
+        "parameters": seen.loaded.variant.parameters,
+    }
+    if as_json:
+        _print_json(found)
+        return
+    out = console()
+    out.print(f"{found['name']} ({found['family']})", style="bold", markup=False)
+    for what in ("inputs", "outputs"):
+        for one in found[what]:
+            shape = ", ".join(map(str, one["shape"]))
+            out.print(f"{what[:-1]:<14} {one['name']} ({shape}) {one['dtype']}", markup=False)
+    out.print(f"parameters     {_count(found['parameters'])}")
 
 
 def facts(variant: Variant) -> dict[str, Any]:

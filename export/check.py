@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch.export import ExportedProgram
 
 from ..reparam import Folded
+from ..reparam.graph import reached_outputs
 from ..validate.layer_errors import Layer
 from ..validate.parity import Parity, compare, predict
 from ..validate.verdict import Tolerance
@@ -46,6 +47,8 @@ class Yardstick:
     """(precision, what is rounded to it) → the folded model's answers. Float32 has none: its cost is the floor."""
     neighbours: dict[tuple[str, Rounds], list[Values]]
     """The same key → its answers under noise of that size; empty for a model that makes no choices."""
+    fixed: tuple[str, ...] = ()
+    """The outputs that no input reaches."""
 
 
 def yardstick(
@@ -73,7 +76,10 @@ def yardstick(
         for key in {**dict.fromkeys(everywhere), **dict.fromkeys(costs)}:
             found = neighbours(module, inputs, key[0], size, weights_only=key[1] == "weights")
             near[key] = [named(one) for one in found]
-    return Yardstick(truth(subject), subject.reference, costs, near)
+    fixed = tuple(
+        name for name, reached in zip(subject.output_names, reached_outputs(module), strict=True) if not reached
+    )
+    return Yardstick(truth(subject), subject.reference, costs, near, fixed)
 
 
 def check(artifact: Artifact, subject: Subject, ours: Yardstick, options: Checks) -> tuple[Check, ...]:
@@ -126,6 +132,7 @@ def _parity(
         precision_cost=ours.costs.get((artifact.precision, engine.rounds)),
         neighbours=ours.neighbours.get(run_of(artifact, engine), ()),
         labels=subject.choices,
+        fixed=ours.fixed,
         tolerance=tolerance(options),
         inputs=subject.inputs,
     )

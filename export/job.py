@@ -33,6 +33,9 @@ class Source:
     image_size: int | None = None
     inputs: tuple[Given, ...] = ()
     own_weights: bool = False
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    """What the pictures of a user's own model are normalised with, in 0..1; by default ImageNet's."""
     module: nn.Module | None = None
     seed: int = 0
 

@@ -19,10 +19,10 @@ from .job import Source
 
 def loaded_of(source: Source, progress: Progress | None = None) -> Loaded:
     """The model with its weights. Raises ValueError with one line for anything unusable."""
-    if source.module is not None:
-        return load_module(source.module, source.inputs, condition=not source.own_weights, seed=source.seed)
-    if source.is_file:
-        return _of_file(source)
+    if source.module is not None or source.is_file:
+        return _normalised(_own(source), source)
+    if source.mean or source.std:
+        raise ValueError(f"--mean and --std are for a model of your own; those of {source.variant} are known")
     if source.inputs:
         raise InputError(f"{source.variant} knows its input; leave --input-shape out (--image-size gives another size)")
     if source.own_weights:
@@ -41,7 +41,26 @@ def loaded_of(source: Source, progress: Progress | None = None) -> Loaded:
     )
 
 
-def _of_file(source: Source) -> Loaded:
+def _normalised(loaded: Loaded, source: Source) -> Loaded:
+    """With the mean and std that the user tells for the pictures of an own model."""
+    told = {name: values for name, values in (("mean", source.mean), ("std", source.std)) if values is not None}
+    if not told:
+        return loaded
+    if loaded.preprocessing is None:
+        raise ValueError(
+            f"--{next(iter(told))} is for a model of one picture of 3 channels; {loaded.variant.name} is none"
+        )
+    for name, values in told.items():
+        if len(values) != 3 or (name == "std" and min(values) <= 0):
+            raise ValueError(
+                f"--{name} takes three numbers{' above 0' * (name == 'std')}, as in 0.5,0.5,0.5; got {values}"
+            )
+    return replace(loaded, preprocessing=replace(loaded.preprocessing, **told))
+
+
+def _own(source: Source) -> Loaded:
+    if source.module is not None:
+        return load_module(source.module, source.inputs, condition=not source.own_weights, seed=source.seed)
     strange = {"pretrained": source.pretrained, "num-classes": source.num_classes, "image-size": source.image_size}
     if asked := [option for option, value in strange.items() if value is not None] + ["in-chans"] * (
         source.in_chans != 3

@@ -36,6 +36,9 @@ WEIGHTS = {"Conv": 1, "ConvInteger": 1, "QLinearConv": 3, "ConvTranspose": 1}
 """Where a convolution has its weight (out, in/groups, *kernel), of a transposed one (in, out/groups, *kernel)."""
 PRODUCTS = ("MatMul", "MatMulInteger", "QLinearMatMul", "FusedMatMul")
 
+LARGE = 1024
+"""No shape depends on a constant of more elements."""
+
 
 @dataclass(frozen=True)
 class _Value:
@@ -66,6 +69,7 @@ def onnx_layers(path: Path) -> tuple[list[LayerCost], dict[str, tuple[int | str,
     try:
         model = onnx.load(path, load_external_data=False)
         _for_one_picture(model.graph)
+        drop_weights(model.graph)
         graph = onnx.shape_inference.infer_shapes(onnx.inliner.inline_local_functions(model), data_prop=True).graph
     except Exception as error:  # protobuf's and onnx's errors have no common base of their own
         raise NotGiven(f"{path.name} cannot be read as an ONNX model: {in_one_line(error)}") from error
@@ -87,6 +91,14 @@ def onnx_layers(path: Path) -> tuple[list[LayerCost], dict[str, tuple[int | str,
         if value.name not in stored and value.name in values
     }
     return counted, inputs, sorted({node.op_type for node in graph.node} & set(NOT_COUNTED))
+
+
+def drop_weights(graph: Any) -> None:
+    """Take the numbers of large constants out of a graph: no shape depends on them, and onnx copies a model often."""
+    for tensor in graph.initializer:
+        if math.prod(tensor.dims) > LARGE:
+            tensor.ClearField("raw_data")
+            tensor.ClearField("float_data")
 
 
 def _for_one_picture(graph: Any) -> None:

@@ -54,7 +54,7 @@ def export(job: Job, *, announce: Callable[[str], None] = lambda stage: None) ->
     with _room(job) as room:
         report = _fill(room, job, loaded, prepared, stages)
         (room / f"{job.stem}.report.json").write_text(report_json(report), encoding="utf-8")
-        return replace(report, folder=_put_in_place(room, job, report))
+        return _moved(report, _put_in_place(room, job, report))
 
 
 def _usable(job: Job) -> tuple[Job, Subject]:
@@ -194,6 +194,15 @@ def _result(
         parked(room, [folded, prepared.program], but=[module]),
     ):
         return Result(artifact, checks, cover(loaded, checks))
+
+
+def _moved(report: ExportReport, folder: Path) -> ExportReport:
+    """The report of files that now lie in `folder`."""
+    results = tuple(
+        replace(result, artifact=replace(result.artifact, path=folder / result.artifact.path.name))
+        for result in report.results
+    )
+    return replace(report, folder=folder, results=results)
 
 
 def _put_in_place(room: Path, job: Job, report: ExportReport) -> Path:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
 from ..reparam import RULES, Folded, capture, fold
+from ..reparam.not_captured import require_fixed_sizes
 from .artifact import BATCH
 from .job import Job
 from .quiet import quiet
@@ -31,6 +32,7 @@ def prepare(subject: Subject, job: Job, stages: Stages) -> Prepared:
     shapes = _dynamic_shapes(job, len(example), tuple(named))
     with stages("capture"), quiet("torch"):
         captured = capture(captured_form(subject), example, named, dynamic_shapes=shapes)
+        require_fixed_sizes(subject.loaded.module, captured)
     with stages("fold"):
         folded = fold(captured, RULES)
     with stages("capture the folded model"):

@@ -170,6 +170,7 @@ def _compared(engine: Engine, made: Values | NotRun, artifact: Artifact, model: 
         precision_cost=None if cost is None else _only(cost, names),
         neighbours=[_only(run, names) for run in ours.neighbours.get(key, ())],
         labels=model.subject.choices,
+        fixed=ours.fixed,
         tolerance=asked.limit(artifact),
         inputs=model.subject.inputs,
     )

@@ -89,7 +89,7 @@ def subject_of(loaded: Loaded, job: Job) -> Subject:
     batch = 1 if job.request.batch else job.batch
     asked = Subject(
         loaded=loaded,
-        preprocessing=loaded.preprocessing if image_input or not _is_own(job) else None,
+        preprocessing=loaded.preprocessing if image_input or job.source.mean or not _is_own(job) else None,
         image_input=image_input,
         inputs=told,
         feed=feed,
@@ -109,7 +109,11 @@ def fed(subject: Subject, feed: Values, told: str) -> Subject:
 def truth(subject: Subject) -> Values:
     """The model's answer in float64 throughout: the one that the others are measured against."""
     inputs = model_input(subject, torch.float64)
-    found = answers(partial(wide_answers, partial(_called, subject.loaded)), inputs, subject.batch)
+    try:
+        found = answers(partial(wide_answers, partial(_called, subject.loaded)), inputs, subject.batch)
+    except Exception:  # an LSTM, say, reads its weights where no torch function is called: a copy, then
+        exact = replace(subject.loaded, module=copy.deepcopy(subject.loaded.module).double())
+        found = answers(partial(_wide_called, exact), inputs, subject.batch)
     return dict(zip(subject.output_names, found, strict=True))
 
 
@@ -122,6 +126,10 @@ def answered(subject: Subject, inputs: Sequence[Tensor]) -> Values:
 def _called(loaded: Loaded, *inputs: Tensor) -> Any:
     positional, named = arguments(loaded, inputs)
     return outputs.tensors(loaded.module(*positional, **named))
+
+
+def _wide_called(exact: Loaded, *inputs: Tensor) -> list[Tensor]:
+    return tree_leaves(_called(exact, *inputs))
 
 
 def arguments(loaded: Loaded, inputs: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:

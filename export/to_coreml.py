@@ -297,6 +297,11 @@ def _input_types(inputs: tuple[TensorSpec, ...], request: Request) -> list[Any]:
     open_size = ct.RangeDim(batch.lower, batch.upper or 1, default=batch.lower)
     types: list[Any] = []
     for given in inputs:
+        if given.dtype == "uint8":
+            raise NotConverted(
+                f"Core ML takes no tensor of bytes, as input {given.name} is; let the model take float32 or int32, or "
+                "a picture with --image-input"
+            )
         shape = tuple(open_size if size == BATCH else size for size in given.shape)
         # left alone, a type follows the precision of the program, and coremltools would do that to integers too
         dtype = None if given.dtype.startswith("float") else np.int32

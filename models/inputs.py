@@ -80,9 +80,12 @@ def parse(text: str) -> Given:
 
 def given_as(name: str, example: Tensor) -> Given:
     """An example tensor as an input: its shape, its dtype, and for whole numbers the range that it shows."""
+    what = f"example input {name}" if name else "an example input"
+    if not hasattr(example, "is_floating_point"):
+        raise InputError(f"{what} is {type(example).__name__}; expected a tensor")
     dtype = str(example.dtype).removeprefix("torch.")
     if dtype not in DTYPES:
-        raise InputError(f"example input {name or '1'} is {dtype}; expected {', '.join(DTYPES)}")
+        raise InputError(f"{what} is {dtype}; expected {', '.join(DTYPES)}")
     whole = not example.is_floating_point() and dtype != "bool"
     limit = max(int(example.max()) + 1, 2) if whole and example.numel() else None
     return Given(name, tuple(example.shape), dtype, limit)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,10 +12,7 @@ from torch import nn
 from torch.fx import GraphModule, Node
 
 from .graph import is_op, mutates
-
-
-class CaptureError(ValueError):
-    """`torch.export` could not turn the module into a graph."""
+from .not_captured import CaptureError, explained
 
 
 def capture(
@@ -28,13 +27,14 @@ def capture(
     if training:
         raise CaptureError(f"{training[0]} is in training mode; expected a model in eval mode: call .eval() first")
     try:
-        program = torch.export.export(
-            module, tuple(inputs), dict(named or {}), dynamic_shapes=dynamic_shapes, strict=False
-        )
+        with contextlib.redirect_stderr(io.StringIO()):  # where torch prints its half of a graph
+            program = torch.export.export(
+                module, tuple(inputs), dict(named or {}), dynamic_shapes=dynamic_shapes, strict=False
+            )
     except (KeyboardInterrupt, MemoryError):
         raise
     except Exception as error:
-        raise CaptureError(_why(module, error)) from error
+        raise explained(module, error) from error
     captured = _unguarded(program)
     if not all(_safely_functional(node) for node in captured.graph.nodes if mutates(node)):
         captured = _unguarded(program.run_decompositions({}))
@@ -90,22 +90,6 @@ def _inline(captured: GraphModule, node: Node) -> None:
     captured.graph.erase_node(node)
     if not region.users:
         captured.graph.erase_node(region)
-
-
-def _why(module: nn.Module, error: Exception) -> str:
-    first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    where = [line.strip() for line in str(error).splitlines() if line.strip().startswith('File "')]
-    trace = error.__traceback__
-    frames = []
-    while trace is not None:
-        frames.append((trace.tb_frame.f_code.co_filename, trace.tb_lineno))
-        trace = trace.tb_next
-    own = [f"{file}, line {line}" for file, line in frames if "/torch/" not in file and file != __file__]
-    at = own[-1] if own else (where[-1] if where else "an unknown line")
-    return (
-        f"torch.export cannot capture {type(module).__name__} (at {at}): {first}; "
-        "expected a forward without data-dependent Python control flow"
-    )
 
 
 def _functional(module: GraphModule) -> GraphModule:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import linecache
+import re
 import sysconfig
 import traceback
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+_FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 _HERE = Path(__file__).parent.parent
 _PASSED = (
     "<",
@@ -28,6 +30,15 @@ def culprit(error: BaseException, *, behind: str = "") -> str:
     own = [frame for frame in frames if "site-packages" not in frame.filename]
     chosen = [*own[-1:], *(frames[-1:] if frames and frames[-1] not in own[-1:] else [])]
     return ", in ".join(map(_told, chosen))
+
+
+def traced(trace: str) -> str:
+    """The same for the stack trace that a capture noted at a node."""
+    frames = [(file, int(line)) for file, line in _FRAME.findall(trace) if not file.startswith(_PASSED)]
+    if not frames:
+        return ""
+    file, line = frames[-1]
+    return _told(traceback.FrameSummary(file, line, ""))
 
 
 def _frames(error: BaseException) -> Iterator[traceback.FrameSummary]:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
+from torch.utils._pytree import tree_leaves
 
 PENDING = "pending_dtype"
 """Key of `node.meta`: the dtype that a folded float64 constant is rounded to when folding is over."""
@@ -267,3 +268,13 @@ def _attach(root: nn.Module, name: str, value: Any) -> None:
         root.register_buffer(leaf, value)
     else:
         setattr(root, leaf, value)
+
+
+def reached_outputs(module: GraphModule) -> tuple[bool, ...]:
+    """For each tensor that the graph gives, in order: whether any of its inputs has a part in it."""
+    reached: set[Node] = set()
+    for node in module.graph.nodes:
+        if node.op == "placeholder" or reached.intersection(node.all_input_nodes):
+            reached.add(node)
+    (output,) = module.graph.find_nodes(op="output")
+    return tuple(leaf in reached for leaf in tree_leaves(output.args) if isinstance(leaf, Node))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from fuseport.reparam import CaptureError, capture
-from fuseport.reparam.graph import mutates, operator_name
+from fuseport.reparam.graph import mutates, operator_name, reached_outputs
 from torch import Tensor, nn
 
 
@@ -59,7 +59,7 @@ class Branching(nn.Module):
 
 
 def test_a_model_that_cannot_be_captured_names_its_line() -> None:
-    with pytest.raises(CaptureError, match=r"cannot capture Branching \(at .*test_capture\.py, line \d+\)") as caught:
+    with pytest.raises(CaptureError, match=r"cannot capture Branching at .*test_capture\.py:\d+: `if x") as caught:
         capture(Branching().eval(), (torch.zeros(2, 3),))
     assert "\n" not in str(caught.value)
 
@@ -108,6 +108,18 @@ def test_an_alias_of_a_fresh_value_may_be_written() -> None:
     assert not any(mutates(node) for node in captured.graph.nodes)
     assert "alias" in {operator_name(node) for node in captured.graph.nodes}
     torch.testing.assert_close(captured(x), OnAlias()(x))
+
+
+def test_outputs_that_no_input_reaches() -> None:
+    class Anchored(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.anchors = nn.Buffer(torch.arange(3.0))
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            return x + self.anchors, self.anchors * 2, self.anchors
+
+    assert reached_outputs(capture(Anchored().eval(), (torch.zeros(1, 3),))) == (True, False, False)
 
 
 class Shifted(nn.Module):

@@ -79,6 +79,14 @@ def test_what_could_not_run_is_said_where_it_is_missing():
     assert [case.outcome for case in found.cases] == ["passed", "passed", "skipped"]
 
 
+def test_a_restless_batch_size_is_marked():
+    form = profile_form()
+    form["entrants"][0]["throughput"][0]["latency"]["spread"] = 0.4
+    (bars, *_) = section(page_of(form), "How many pictures per second?").blocks
+    assert [bar.tone for bar in bars.rows] == ["unsure", "plain", "plain"]
+    assert "unreliable: half of the samples spread over 40.0%" in bars.rows[0].detail
+
+
 def test_a_plain_run_has_the_two_sections_that_every_run_has():
     form = profile_form()
     form["roofline"] = None

@@ -265,3 +265,13 @@ def test_predict_refuses_inputs_that_disagree_or_are_empty():
         predict(dict, {"a": np.ones((0, 3))})
     with pytest.raises(ValueError, match=r"got \{\}"):
         predict(dict, {})
+
+
+def test_an_output_that_no_input_reaches_is_judged_by_its_values() -> None:
+    table = np.broadcast_to(np.linspace(1, 2, 6), (4, 6))
+    runs = {"table": table.copy()}, {"table": table.astype(np.float32)}, {"table": table.astype(np.float32)}
+    assert compare(*runs).verdict == "not judged", "it may be that an artifact ignores its input"
+    known = compare(*runs, fixed=("table",))
+    assert (known.verdict, "the same for every input" in known.reason) == ("passed", True)
+    wrong = {"table": table.astype(np.float32) * np.float32(1.01)}
+    assert compare(*runs[:2], wrong, fixed=("table",)).verdict == "failed"

@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 from fuseport.export.commands.profile import command
 from fuseport.export.commands.profile_tables import print_report
+from fuseport.export.profile_report import Throughput
 from profile_samples import latency, profile_report, small_onnx
 
 BRIEF = ("--time-limit", "0", "--samples", "5")
@@ -108,11 +109,13 @@ def test_a_busy_machine_an_open_median_and_a_restless_run_are_said(capsys: pytes
     report = profile_report()
     first, second, *_ = report.entrants
     open_ = replace(latency(4.0), settled=False)
-    wild = replace(second, latency=latency(9.0, spread=0.6))
+    rate = Throughput(1, 111.1, 90.0, 130.0, latency(9.0, spread=0.6), None)
+    wild = replace(second, latency=rate.latency, throughput=(rate,))
     busy = replace(report.conditions, load_before=3.5)
     print_report(replace(report, entrants=(replace(first, latency=open_), wild), conditions=busy))
     out = capsys.readouterr().out
     assert "busy before: load average 3.50 on 2 cores" in out
     assert "time ran out with the median known to ±1." in out
-    assert "UNRELIABLE" in out
+    assert "111.1 (90.0–130.0) UNRELIABLE" in out
+    assert "UNRELIABLE: half of the samples" in out
     assert "fastest" not in out

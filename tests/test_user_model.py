@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from fuseport.export.artifact import NotConverted
 from fuseport.export.job import Checks, Job, Source
 from fuseport.export.pipeline import export
 from fuseport.export.report import ExportReport
 from fuseport.export.request import BatchRange, Request
+from fuseport.export.subject import subject, truth
 from fuseport.models.inputs import parse
 from fuseport.models.user_model import load_file, load_module
 from fuseport.models.weights_file import CheckpointError
@@ -159,6 +162,65 @@ def test_pictures_go_in_without_a_trace_in_the_paths(checkout: Path, tmp_path: P
     assert report.contract["mean"] == [0.485, 0.456, 0.406]
 
 
+def test_mean_and_std_of_its_own(checkout: Path, tmp_path: Path) -> None:
+    job = _job(checkout, "Net", tmp_path, "onnx", image_input="nchw")
+    source = replace(job.source, mean=(0.5, 0.4, 0.3), std=(0.25, 0.5, 0.75))
+    report = export(replace(job, source=source))
+    assert report.outcome == "passed", report.reason
+    assert (report.contract["mean"], report.contract["std"]) == ([0.5, 0.4, 0.3], [0.25, 0.5, 0.75])
+
+
+def test_what_is_shown_of_it(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(checkout)
+    inputs = ("--input-shape", "image=1,3,16,16", "--input-shape", "ids=1,5:int64", "--input-shape", "mask=1,5")
+    assert run("fuseport", "show", "--model", "nets.py:Towers", *inputs, "--json") == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert [one["name"] for one in shown["inputs"]] == ["image", "ids", "mask"]
+    assert shown["outputs"][1] == {"name": "towers1", "shape": [1, 8], "dtype": "float32"}
+    assert shown["parameters"] == 568
+    assert run("fuseport", "show", "--model", "nets.py:Towers", *inputs) == 0
+    assert "input          ids (1, 5) int64" in capsys.readouterr().out
+
+
+RECURRENT = """
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.read = nn.LSTM(4, 3, batch_first=True)
+
+    def forward(self, x):
+        values, (last, _) = self.read(x)
+        return values, last.mean(0)
+"""
+
+
+def test_the_truth_of_a_model_whose_weights_no_torch_function_reads(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(RECURRENT)
+    source = Source(f"{tmp_path / 'net.py'}:Net", inputs=(parse("1,5,4"),))
+    seen = subject(Job(source, (), Request(), Checks(samples=2)))
+    exact = truth(seen)
+    assert {name: (values.shape, values.dtype.name) for name, values in exact.items()} == {
+        "output1": ((2, 5, 3), "float64"),
+        "output2": ((2, 3), "float64"),
+    }
+    for name, values in exact.items():
+        np.testing.assert_allclose(seen.reference[name], values, rtol=1e-5, atol=1e-6)
+
+
+def test_bytes_are_refused_for_core_ml(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n\n\nclass Net(nn.ReLU):\n    def forward(self, x):\n        return x / 255\n"
+    )
+    source = Source(f"{tmp_path / 'net.py'}:Net", inputs=(parse("1,3,8,8:uint8"),))
+    with pytest.raises(NotConverted, match="Core ML takes no tensor of bytes, as input x is"):
+        export(Job(source, ("coreml",), Request(), Checks(samples=1), output_dir=tmp_path))
+
+
 # ---- weights ---------------------------------------------------------------------------------------------------------
 
 
@@ -228,6 +290,9 @@ def test_a_module_in_training_or_without_numbers() -> None:
         (("--model", "nets.py:Net", "--input-shape", "1,3,32,32", "--pretrained"), "--checkpoint or --own-weights"),
         (("--model", "nets.py:Net", "--variant", "shvit_s1"), "both name a model"),
         (("--variant", "shvit_s1", "--input-shape", "1,3,32,32"), "shvit_s1 knows its input"),
+        (("--variant", "shvit_s1", "--mean", "0,0,0"), "for a model of your own; those of shvit_s1 are known"),
+        (("--model", "nets.py:Net", "--input-shape", "1,3,32,32", "--std", "1,0,1"), "three numbers above 0"),
+        (("--model", "nets.py:Net", "--input-shape", "1,3,32,32", "--mean", "grey"), "as in 0.5,0.5,0.5; got 'grey'"),
         (("--model", "nets.py:Net", "--input-shape", "1,3,32,32", "--output-name", "a,b"), "gives 2 names, but"),
         (("--model", "nets.py:Towers", "--input-shape", "1,3,16,16", "--image-input"), "does not take"),
     ],

@@ -100,6 +100,7 @@ def compare(
     precision_cost: Outputs | None = None,
     neighbours: Sequence[Outputs] = (),
     labels: Collection[str] = (),
+    fixed: Collection[str] = (),
     tolerance: Tolerance | None = None,
     inputs: str = "",
 ) -> Parity:
@@ -108,7 +109,7 @@ def compare(
     Outputs are matched by name. `precision` is the artifact's; `precision_cost` holds the outputs of the model rounded
     to that precision (where it is missing, a wide default bound is used, and said); `tolerance` replaces the measured
     bounds. `labels` names the outputs that say what the model chose among its tokens, judged by the runs of the model
-    under noise in `neighbours` (see `choices.py`).
+    under noise in `neighbours` (see `choices.py`), `fixed` those that are the same for every input.
     Raises a ValueError where the runs of the model do not fit together: other names or shapes, or a truth that is not
     float64.
     """
@@ -119,7 +120,7 @@ def compare(
     def runs(name: str) -> Runs:
         near = tuple(run[name] for run in neighbours)
         cost = (precision_cost or {}).get(name)
-        return Runs(truth[name], (reference or {}).get(name), artifact[name], cost, near, name in labels)
+        return Runs(truth[name], (reference or {}).get(name), artifact[name], cost, near, name in labels, name in fixed)
 
     outputs = [
         _output(name, runs(name), truth, judge_by)

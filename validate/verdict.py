@@ -55,6 +55,8 @@ class Runs:
     """The model under noise of `choices.FACTOR` times the precision's rounding, where it chooses among tokens."""
     labels: bool = False
     """Whether the values are labels of tokens, judged by `choices.py`."""
+    fixed: bool = False
+    """Whether the output is the same for every input, by the model's graph (a table of anchors, say)."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ def _judge_floats(runs: Runs, precision: str, tolerance: Tolerance | None) -> Fi
     if tolerance is not None:
         return _judge_tolerance(truth, artifact, floor, tolerance)
     bound = bounds(precision, truth.shape[1], floor, _cost(runs, truth), floor_known=runs.reference is not None)
-    return _judge_bounds(truth, artifact, floor, bound)
+    return _judge_bounds(truth, artifact, floor, bound, fixed=runs.fixed)
 
 
 def _cost(runs: Runs, truth: NDArray[np.float64]) -> Errors | None:
@@ -159,7 +161,9 @@ def _judge_tolerance(
     return Finding(verdict, f"{reason}; worst {worst}{shaky}", rough, None, int(sample), allowed)
 
 
-def _judge_bounds(truth: NDArray[np.float64], artifact: NDArray[np.float64], floor: Errors, bound: Bounds) -> Finding:
+def _judge_bounds(
+    truth: NDArray[np.float64], artifact: NDArray[np.float64], floor: Errors, bound: Bounds, *, fixed: bool
+) -> Finding:
     judged = floor.l2 <= ILL_CONDITIONED
     error = errors(artifact, truth)
     excess = np.where(judged, np.maximum(error.l2 / bound.l2, error.peak / bound.peak), -np.inf)
@@ -168,16 +172,19 @@ def _judge_bounds(truth: NDArray[np.float64], artifact: NDArray[np.float64], flo
     rest = float(floor.l2.max()), float(bound.l2[worst]), worst, allowed
     if excess[worst] > 1:
         return Finding("failed", _sentence(error, bound, worst, "exceeds"), *rest)
-    refusal = _refusal(truth, floor, bound, judged)
+    refusal = _refusal(truth, floor, bound, judged, fixed=fixed)
     if refusal:
         return Finding("not judged", refusal, *rest)
     skipped = (
         f"; {np.sum(~judged)} of {len(judged)} samples are ill-conditioned and not judged" if not judged.all() else ""
     )
+    skipped += "; it is the same for every input" if fixed else ""
     return Finding("passed", _sentence(error, bound, worst, "is within") + skipped, *rest)
 
 
-def _refusal(truth: NDArray[np.float64], floor: Errors, bound: Bounds, judged: NDArray[np.bool_]) -> str | None:
+def _refusal(
+    truth: NDArray[np.float64], floor: Errors, bound: Bounds, judged: NDArray[np.bool_], *, fixed: bool
+) -> str | None:
     """Why an output that broke no bound cannot be said to be right; None if it can."""
     if np.mean(judged) < 0.5:
         return (
@@ -188,7 +195,7 @@ def _refusal(truth: NDArray[np.float64], floor: Errors, bound: Bounds, judged: N
         return "the output is zero for every sample, so nothing can be compared"
     blind = errors(np.broadcast_to(truth.mean(axis=0), truth.shape), truth)
     passes = (blind.l2 <= bound.l2) & (blind.peak <= bound.peak)
-    if len(truth) > 1 and passes[judged].all():
+    if len(truth) > 1 and passes[judged].all() and not fixed:
         return (
             f"the output hardly depends on the input (it varies by {blind.l2.max():.1e} between samples), "
             f"so an artifact that ignores its input would pass the bound of {bound.l2.max():.1e} as well"

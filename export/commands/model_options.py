@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:
+    from ...models.inputs import Given
     from ..job import Source
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 FILE = click.Path(path_type=Path)
 
-OPTIONS = (
+OWN = (
     click.option("--model", metavar="FILE.py:NAME", help="Your own model: a class, a function that makes it, or it."),
     click.option(
         "--input-shape",
@@ -25,7 +26,17 @@ OPTIONS = (
         metavar="[NAME=]SHAPE[:DTYPE[:LIMIT]]",
         help="What your model takes, batch first, as in 1,3,224,224 or ids=1,16:int64:30522; once for each input.",
     ),
+    click.option(
+        "--model-arg", "model_args", multiple=True, metavar="KEY=VALUE", help="An option of the model itself."
+    ),
+)
+"""What tells a user's own model."""
+
+OPTIONS = (
+    *OWN,
     click.option("--own-weights", is_flag=True, help="Keep the weights that your own model's code gives it."),
+    click.option("--mean", metavar="R,G,B", help="Of your own model's pictures, in 0..1 (ImageNet's)."),
+    click.option("--std", metavar="R,G,B", help="Of your own model's pictures, in 0..1 (ImageNet's)."),
     click.option("--checkpoint", type=FILE, metavar="FILE", help="Weights: .pth, .pt or .safetensors."),
     click.option("--checkpoint-key", metavar="KEY", help="Where in the checkpoint the state dict is; else searched."),
     click.option(
@@ -37,9 +48,6 @@ OPTIONS = (
     ),
     click.option("--num-classes", type=int, metavar="N", help="Size of the head; by default the checkpoint's or 1000."),
     click.option("--in-chans", type=int, default=3, metavar="N", help="Input channels (3)."),
-    click.option(
-        "--model-arg", "model_args", multiple=True, metavar="KEY=VALUE", help="An option of the model itself."
-    ),
     click.option("--image-size", type=int, metavar="PX", help="Input height and width; by default the variant's."),
     click.option("--seed", type=int, default=0, metavar="N", help="Seed of conditioned weights and check inputs (0)."),
 )
@@ -48,20 +56,25 @@ OPTIONS = (
 
 def model_options(function: Function) -> Function:
     """Put `OPTIONS` on a command, in their order."""
-    for option in reversed(OPTIONS):
+    return _with(OPTIONS, function)
+
+
+def own_options(function: Function) -> Function:
+    """Put `OWN` on a command that needs no weights."""
+    return _with(OWN, function)
+
+
+def _with(options: Sequence[Callable[[Function], Function]], function: Function) -> Function:
+    for option in reversed(options):
         function = option(function)
     return function
 
 
 def source_of(variant: str, options: dict[str, Any]) -> Source:
     """The options as a Source; click.UsageError for those that contradict each other or say nothing."""
-    from ...models.inputs import InputError, parse
     from ..job import Source
 
-    try:
-        inputs = tuple(map(parse, options["input_shapes"]))
-    except InputError as error:
-        raise click.UsageError(str(error)) from error
+    inputs = input_shapes(options)
 
     if options["pretrained"] and options["checkpoint"]:
         raise click.UsageError("--checkpoint and --pretrained both name weights; give one of them")
@@ -77,8 +90,29 @@ def source_of(variant: str, options: dict[str, Any]) -> Source:
         image_size=options["image_size"],
         inputs=inputs,
         own_weights=options["own_weights"],
+        mean=_numbers("mean", options["mean"]),
+        std=_numbers("std", options["std"]),
         seed=options["seed"],
     )
+
+
+def input_shapes(options: dict[str, Any]) -> tuple[Given, ...]:
+    """What the options say of the inputs; click.UsageError for what is no shape."""
+    from ...models.inputs import InputError, parse
+
+    try:
+        return tuple(map(parse, options["input_shapes"]))
+    except InputError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(map(float, text.split(",")))
+    except ValueError as error:
+        raise click.UsageError(f"--{option} takes three numbers, as in 0.5,0.5,0.5; got {text!r}") from error
 
 
 def named(variant: str | None, options: dict[str, Any]) -> str:

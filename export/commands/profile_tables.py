@@ -87,7 +87,10 @@ def _throughput(report: ProfileReport) -> Table:
 
 
 def _rate(one: Throughput | None) -> str:
-    return f"{one.pictures_per_s:,.1f} ({one.low:,.1f}–{one.high:,.1f})" if one else "–"
+    if one is None:
+        return "–"
+    unsure = " UNRELIABLE" if one.latency.unsteady else ""
+    return f"{one.pictures_per_s:,.1f} ({one.low:,.1f}–{one.high:,.1f}){unsure}"
 
 
 def _memory(report: ProfileReport) -> Table:

@@ -13,12 +13,10 @@ from numpy.typing import NDArray
 from ..artifact import Artifact, NotRun, in_one_line
 from ..given import NotGiven
 from ..modules import modules_of_onnx
-from ..onnx_cost import onnx_layers
+from ..onnx_cost import drop_weights, onnx_layers
 from ..opened import ArtifactError
 from .contents import Contents, Node, Value, told
 from .kinds import of_onnx
-
-SKIPPED = ("Constant",)
 
 
 def read_onnx(artifact: Artifact) -> Contents:
@@ -28,28 +26,41 @@ def read_onnx(artifact: Artifact) -> Contents:
 
     try:
         model: Any = onnx.load(str(artifact.path), load_external_data=False)
+        stored = _taken(model.graph)
         model = onnx.inliner.inline_local_functions(model)
         graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
     except Exception as error:  # protobuf's and onnx's errors have no common base of their own
         raise ArtifactError(f"{artifact.path}: cannot be read as an ONNX model: {in_one_line(error)}") from error
-    constants = {value.name: value for value in _constants(graph, artifact.path)}
+    constants = {value.name: value for value in _constants(stored, graph, artifact.path)}
     types = {value.name: value.type.tensor_type for value in (*graph.input, *graph.value_info, *graph.output)}
     modules = modules_of_onnx(graph.node)
     return Contents(
         artifact,
         {entry.key: entry.value for entry in model.metadata_props},
-        tuple(_node(node, constants, types, modules) for node in graph.node if node.op_type not in SKIPPED),
+        tuple(_node(node, constants, types, modules) for node in graph.node if node.op_type != "Constant"),
         constants,
         {},
         _cost(artifact.path),
     )
 
 
-def _constants(graph: Any, path: Path) -> Iterator[Value]:
+def _taken(graph: Any) -> tuple[Any, ...]:
+    """The initializers; the graph keeps those of which shapes may depend."""
+    import onnx
+
+    stored = []
+    for tensor in graph.initializer:
+        stored.append(onnx.TensorProto())
+        stored[-1].CopyFrom(tensor)
+    drop_weights(graph)
+    return tuple(stored)
+
+
+def _constants(stored: tuple[Any, ...], graph: Any, path: Path) -> Iterator[Value]:
     """Initializers and constant nodes, those of numbers."""
     from onnx import TensorProto, helper
 
-    for tensor in graph.initializer:
+    for tensor in stored:
         if tensor.data_type != TensorProto.STRING:
             yield _value(tensor, tensor.name, path)
     for node in graph.node:

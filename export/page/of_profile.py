@@ -25,7 +25,7 @@ from .blocks import (
     Treemap,
 )
 from .figures import NONE, count, decimal, many, megabytes, milliseconds, percent
-from .of_latency import latency
+from .of_latency import UNSTEADY, latency
 from .of_performance import UNITS, unit_name
 
 SCHEMA = "fuseport.profile/1"
@@ -121,29 +121,25 @@ def _beside_the_first(ran: list[Report]) -> Table:
 
 def _throughput(report: Report) -> Section:
     """Bars of pictures per second, grouped by batch size, and what a size did not run for."""
-    rows, failed = [], []
+    bars, failed = [], []
     for entrant in report["entrants"]:
         for one in entrant["throughput"]:
             if reason := _why_not(one):
                 failed += _said(entrant, reason)
-                continue
-            sure = f"{one['low']:,.1f} to {one['high']:,.1f}"
-            rows.append(
-                (
-                    one["batch"],
-                    Bar(
-                        f"batch {one['batch']}",
-                        entrant["name"],
-                        one["pictures_per_s"],
-                        f"{one['pictures_per_s']:,.1f}/s ({sure})",
-                    ),
-                )
-            )
-    bars = tuple(bar for _, bar in sorted(rows, key=lambda row: row[0]))
-    blocks: tuple[Block, ...] = (*([Bars(bars)] if bars else []), *dict.fromkeys(failed))
-    return Section(
-        "How many pictures per second?", "Batch over median time; in brackets over the ends of its interval.", blocks
-    )
+            else:
+                bars.append((one["batch"], _rate(entrant["name"], one)))
+    drawn = tuple(bar for _, bar in sorted(bars, key=lambda pair: pair[0]))
+    blocks: tuple[Block, ...] = (*([Bars(drawn)] if drawn else []), *dict.fromkeys(failed))
+    lead = "Batch over median time; in brackets over the ends of its interval."
+    return Section("How many pictures per second?", lead, blocks)
+
+
+def _rate(name: str, one: Report) -> Bar:
+    unsteady = one["latency"]["spread"] > UNSTEADY
+    text = f"{one['pictures_per_s']:,.1f}/s ({one['low']:,.1f} to {one['high']:,.1f})"
+    detail = f"{name}, unreliable: half of the samples spread over {percent(one['latency']['spread'])}"
+    batch, tone = f"batch {one['batch']}", "unsure" if unsteady else "plain"
+    return Bar(batch, detail if unsteady else name, one["pictures_per_s"], text, tone=tone)
 
 
 def _memory(report: Report) -> Section:
