@@ -16,6 +16,7 @@ that its opset allows, since a runtime turns a newer one away without looking at
 from __future__ import annotations
 
 import json
+import re
 from ast import literal_eval
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -155,13 +156,29 @@ def _translate(
                 verbose=False,
             )
         except torch.onnx.OnnxExporterError as error:
-            raise NotConverted(f"torch cannot write this model as ONNX: {in_one_line(error)}") from error
+            where = _named_in(error, program)
+            raise NotConverted(f"torch cannot write this model as ONNX{where}: {in_one_line(error)}") from error
     assert exported is not None  # it is None for the old, traced exporter alone
     if symbol := batch_symbol(program):
         exported.rename_axes({symbol: BATCH})
     if (written := exported.model.opset_imports[""]) != opset:
         raise NotConverted(f"this model cannot be written in ONNX opset {opset}, only in {written}: ask for that one")
     return exported.model
+
+
+def _named_in(error: Exception, program: ExportedProgram) -> str:
+    """ " at OPERATOR of MODULE (LINE)" for the node that the exporter's error names; empty where none is recognised.
+
+    The exporter names the node of its own graph, in which an operator may be called by a part or more of its name.
+    """
+    from .legalize import place
+
+    found = re.search(r"(?:translating node|While executing) %(\w+)", str(error))
+    name = found[1] if found else ""
+    nodes = [node for node in program.graph.nodes if node.op == "call_function"]
+    alike = [node for node in nodes if name and (node.name in name or name in node.name)]
+    node = max(alike, key=lambda node: (node.name == name, len(node.name)), default=None)
+    return f" at {node.name} {place(node, program)}" if node is not None else ""
 
 
 def _strip(model: ir.Model) -> dict[str, str]:

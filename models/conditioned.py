@@ -125,6 +125,8 @@ def _drawn(key: str, owner: nn.Module, leaf: str, tensor: Tensor, seed: int) -> 
         return 0.5 + _uniform(key, shape, seed)
     if not (isinstance(tensor, nn.Parameter) or (norm and leaf in ("weight", "bias"))) or not tensor.numel():
         return None
+    if leaf == "gain" and float(tensor.min()) == float(tensor.max()) != 0:  # of standardised weights: a norm's weight
+        return float(tensor.max()) * (0.5 + _uniform(key, shape, seed))
     if tensor.ndim == 1 and leaf.endswith("bias"):
         return 0.5 * _signed(key, shape, seed)
     if norm:

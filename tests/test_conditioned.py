@@ -168,6 +168,7 @@ def test_free_parameters_get_values_of_their_kind() -> None:
             super().__init__()
             self.silent = nn.Parameter(torch.full((64, 1, 1), 1e-6))
             self.scale = nn.Parameter(torch.full((64,), 8.0))
+            self.gain = nn.Parameter(torch.ones(64, 1, 1, 1))
             self.position = nn.Parameter(torch.zeros(1, 9, 64))
             self.temperature = nn.Parameter(torch.tensor(4.0))
             self.register_buffer("index", torch.arange(5))
@@ -176,6 +177,7 @@ def test_free_parameters_get_values_of_their_kind() -> None:
     module = Free().requires_grad_(False)
     fill_conditioned_(module)
     assert 1 <= float(module.silent.min()) < float(module.silent.max()) <= 2
+    assert 0.5 <= float(module.gain.min()) < 1 < float(module.gain.max()) <= 1.5
     assert 2 <= float(module.scale.min()) < float(module.scale.max()) <= 6
     assert float(module.position.std()) == pytest.approx(1, abs=0.1)
     assert 1 <= float(module.temperature) <= 3

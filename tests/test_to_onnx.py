@@ -280,13 +280,16 @@ def test_a_missing_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> N
     assert str(caught.value) == 'ONNX needs onnxsim, not installed here; pip install "fuseport[onnx]"'
 
 
+TOLD = r"torch cannot write this model as ONNX at special_bessel_j0 of the model \(tests/test_to_onnx.py:\d+\): No "
+
+
 def test_what_torch_cannot_translate_is_said_in_one_line(tmp_path: Path) -> None:
     class Unknown(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return torch.special.bessel_j0(x)
 
     (tmp_path / "net.onnx").write_text("from before")
-    with pytest.raises(NotConverted, match=r"torch cannot write this model as ONNX: .*bessel_j0") as caught:
+    with pytest.raises(NotConverted, match=TOLD) as caught:
         convert(tmp_path, program=captured(Unknown(), torch.zeros(1, 3, 8, 8)))
     assert "\n" not in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["net.onnx"]
