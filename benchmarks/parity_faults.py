@@ -29,6 +29,7 @@ from typing import Any
 import click
 import numpy as np
 import torch
+from fuseport import mil
 from fuseport.export import FORMATS, recheck
 from fuseport.export.artifact import Artifact, NotRun, in_one_line
 from fuseport.export.engines import engines
@@ -269,19 +270,23 @@ def _filled(row: Row, result: recheck.FileCheck) -> Row:
 
 def _moved(model: Subject, good: Artifact, bad: Artifact) -> float | None:
     """Relative L2 distance of the wrong file's outputs from the right one's; None where the wrong one cannot run."""
+    run = engines(good)[0].open()
+    assert not isinstance(run, NotRun), run.reason
+    (a,) = predict(run, model.feed, batch=1).values()
     try:
-        (a,), (b,) = (tuple(predict(_first(made), model.feed, batch=1).values()) for made in (good, bad))
-    except Exception:  # whatever a broken file makes the runtimes raise
+        opened = engines(bad)[0].open()
+        if isinstance(opened, NotRun):
+            return None
+        (b,) = predict(opened, model.feed, batch=1).values()
+    except (mil.MilError, RuntimeError, ValueError):
+        return None
+    except Exception as error:  # onnxruntime's exceptions have no base of their own
+        if "onnxruntime" not in type(error).__module__:
+            raise
         return None
     if a.shape != b.shape or not np.isfinite(b).all():
         return None
     return float(np.linalg.norm((a - b).astype(np.float64)) / np.linalg.norm(a.astype(np.float64)))
-
-
-def _first(made: Artifact) -> Any:
-    run = engines(made)[0].run
-    assert not isinstance(run, NotRun), run.reason
-    return run
 
 
 def _write(rows: list[Row]) -> None:
