@@ -249,10 +249,8 @@ FAULTS: dict[str, tuple[str, str]] = {
     "gemma4_vit": ("the converters'", "torch writes nodes out of order; coremltools gives an index as a float"),
     "levit": ("ours", "conditioned norms behind averaged tokens see too little of what other pictures bring"),
     "mobilenetv5": _LIMIT,
-    "nasnet": _OLDER,
     "pnasnet": _OLDER,
     "sequencer": _OLDER,
-    "vgg": _LIMIT,
 }
 """Family → whose fault a failure is, and what is behind it."""
 
