@@ -17,7 +17,7 @@ FAMILIES: tuple[tuple[str, dict[str, object], bool], ...] = (
     ("resnet18", {"layers": ONE_OF_EACH}, False),
     ("vit_tiny_patch16_224", {"depth": 2}, True),
     ("convnext_atto", {"depths": ONE_OF_EACH}, False),
-    ("mobilenetv3_small_050", {}, True),
+    ("mobilenetv3_small_050", {}, False),
     ("fastvit_t8", {"layers": ONE_OF_EACH}, True),
     ("starnet_s050", {"depths": ONE_OF_EACH}, False),
     ("fasternet_t0", {"depths": ONE_OF_EACH}, False),
