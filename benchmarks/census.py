@@ -230,7 +230,6 @@ def keep(rows: dict[str, Row]) -> None:
 # ---- the table -----------------------------------------------------------------------------------------------------
 
 _LIMIT = "nobody's", "a limit of this run"
-_OLDER = "the converter's", "it is rewritten since; this row is older and waits to be run again"
 
 FAULTS: dict[str, tuple[str, str]] = {
     "byoanet": ("ours", "61 norms with conditioned weights amplify a rounding of float32 to 0.4 of the output"),
@@ -249,8 +248,6 @@ FAULTS: dict[str, tuple[str, str]] = {
     "gemma4_vit": ("the converters'", "torch writes nodes out of order; coremltools gives an index as a float"),
     "levit": ("ours", "conditioned norms behind averaged tokens see too little of what other pictures bring"),
     "mobilenetv5": _LIMIT,
-    "pnasnet": _OLDER,
-    "sequencer": _OLDER,
 }
 """Family → whose fault a failure is, and what is behind it."""
 
