@@ -67,4 +67,5 @@ def test_flips_are_told_with_how_many_the_bound_cannot_explain() -> None:
         "the best class changes in 2 of 3 samples, 1 of these unexplained by the bound"
     )
     assert ranking(truth, flipped).told() == "the best class changes in 2 of 3 samples"
-    assert ranking(truth, truth, np.full((3, 1), 0.01)).told() is None
+    assert ranking(truth, truth, np.full((3, 1), 0.01)).told() == "0 unexplained flips of 3"
+    assert ranking(truth, truth).told() is None

@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 class Ranking:
     """How often the artifact ranks the classes as the model does, for an output of class scores (N, classes)."""
 
+    samples: int
+    """N."""
     top1: float
     """Share of the samples with the same best class."""
     top5: float | None
@@ -33,14 +35,13 @@ class Ranking:
     """Pairs of classes that could be exchanged without leaving the bound; None without a bound."""
 
     def told(self) -> str | None:
-        """The flips and how many of them rounding cannot have made, as a clause; None if there are none."""
+        """The flips and how many of them rounding cannot have made, as a clause; None for no flips without a bound."""
         if not self.flips:
-            return None
-        samples = round(self.flips / (1 - self.top1))
+            return None if self.unexplained_flips is None else f"0 unexplained flips of {self.samples}"
         judged = (
             "" if self.unexplained_flips is None else f", {self.unexplained_flips} of these unexplained by the bound"
         )
-        return f"the best class changes in {self.flips} of {samples} samples{judged}"
+        return f"the best class changes in {self.flips} of {self.samples} samples{judged}"
 
     def caveat(self, classes: int) -> str | None:
         """What agreement within the bound leaves open, as a clause; None if nothing."""
@@ -63,7 +64,7 @@ def ranking(
         unexplained = int(np.sum(flipped & (margin > limit[rows, best] + limit[rows, came])))
         pairs = indistinct_pairs(truth, limit)
     top5 = _shared(truth, artifact, 5) if truth.shape[1] > 5 else None
-    return Ranking(float(np.mean(~flipped)), top5, int(np.sum(flipped)), unexplained, pairs)
+    return Ranking(len(truth), float(np.mean(~flipped)), top5, int(np.sum(flipped)), unexplained, pairs)
 
 
 def indistinct_pairs(truth: NDArray[np.float64], allowed: NDArray[np.float64]) -> int:
