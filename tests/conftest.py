@@ -1,11 +1,19 @@
 """Fixtures that several test files share."""
 
 import gc
+import os
 
+import torch
 from exported import exported, exported_report
 from tiny import tiny
 
 __all__ = ["exported", "exported_report", "tiny"]
+
+
+def pytest_configure() -> None:
+    """One thread: the models are small, and threads that wait for each other on a busy machine take a hundred times it."""
+    torch.set_num_threads(1)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_collection_finish() -> None:
