@@ -11,7 +11,7 @@ __all__ = ["exported", "exported_report", "tiny"]
 
 
 def pytest_configure() -> None:
-    """One thread: the models are small, and threads that wait for each other on a busy machine take a hundred times it."""
+    """One thread: for models this small, threads on a busy machine wait for each other a hundred times as long."""
     torch.set_num_threads(1)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from fuseport.export import parked as file
-from fuseport.export.parked import free_at_once, parked
+from fuseport.export.parked import parked
 from torch import nn
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="parks on Linux only")
