@@ -269,8 +269,8 @@ def table(rows: list[Row]) -> str:
         f"{len(rows)} families, the smallest variant of each with conditioned weights (`python benchmarks/census.py`; "
         + ", ".join(f"{name} {number}" for name, number in versions.items())
         + f"). `torch.export` captures {len(captured)}. Of those **{len(converted)} ({shares[0]:.1f} %)** fold, become "
-        f"an ONNX file with parity, and convert to Core ML; **{len(passed)} ({shares[1]:.1f} %)** pass the parity of the "
-        "Core ML package in float16 as well.",
+        f"an ONNX file with parity, and convert to Core ML; **{len(passed)} ({shares[1]:.1f} %)** pass the parity of "
+        "the Core ML package in float16 as well.",
         "",
         "Operators and batch norms are counted in the captured graph, before → after folding; operations without "
         "constants. Errors are relative L2 of the logits against float64 PyTorch, worst of two pictures.",
