@@ -37,7 +37,8 @@ def find(module: GraphModule) -> Iterator[Match]:
             continue
         if value.numel() * value.element_size() <= max(made[node], LARGEST):
             nodes = _alone(node, made)
-            yield Match(nodes, (node,), module_path(node))
+            if all(read.op == "get_attr" or read in nodes for inner in nodes for read in inner.all_input_nodes):
+                yield Match(nodes, (node,), module_path(node))
 
 
 def _is_settled(node: Node) -> bool:
@@ -56,8 +57,8 @@ def _is_stored_as(value: object) -> bool:
 
 
 def _is_needed(node: Node, made: dict[Node, int]) -> bool:
-    """Whether somebody reads it who is no constant himself; else it is stored with what is made of it."""
-    return any(user not in made or not _is_stored_as(user.meta["val"]) for user in node.users)
+    """Whether several read it, or one who is no constant himself; else it is stored with what is made of it."""
+    return len(node.users) > 1 or any(user not in made or not _is_stored_as(user.meta["val"]) for user in node.users)
 
 
 def _alone(node: Node, made: dict[Node, int]) -> tuple[Node, ...]:

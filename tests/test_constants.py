@@ -32,12 +32,14 @@ class Stored(nn.Module):
         lambda x, table, places: x * (table.exp().sum(0) + 1),
         lambda x, table, places: x + torch.arange(4).float() / 3,
         lambda x, table, places: x + torch.linspace(0, 1, 4) * table[0],
+        lambda x, table, places: x * (rows := table[places])[0] + rows[1],
         lambda x, table, places: x @ torch.eye(4) + (places.flip(0) * 2).float()[:, None],
     ],
 )
 def test_it_is_computed_once(formula: Callable[..., Tensor]) -> None:
     result = folded(Stored(formula), X, rules=(constants,))
     assert result.rewrites
+    assert not result.refusals
     assert set(operators(result)) <= {"add", "mul", "matmul"}
 
 
