@@ -74,9 +74,14 @@ def main() -> None:
     rows = [measure(name, options.repeats, convert=not options.no_convert) for name in track(options.models)]
     print(table(rows))
     if options.json:
-        figures = {"rows": [asdict(row) for row in rows], "conditions": _conditions(options.repeats)}
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
-        options.json.with_suffix(".md").write_text(table(rows) + "\n")
+        write(options.json, rows, _conditions(options.repeats))
+
+
+def write(path: Path, rows: Sequence[Row], conditions: dict[str, object]) -> None:
+    """The figures as JSON, and a table beside it."""
+    path.write_text(json.dumps({"rows": [asdict(row) for row in rows], "conditions": conditions}, indent=2) + "\n")
+    told = ", ".join(f"{name} {value}" for name, value in conditions.items())
+    path.with_suffix(".md").write_text(f"# What folding leaves\n\n{told}; processor time.\n\n{table(rows)}\n")
 
 
 def measure(name: str, repeats: int, *, convert: bool) -> Row:
