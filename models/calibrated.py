@@ -22,7 +22,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from ..reparam.culprit import culprit
+from ..reparam.culprit import culprit, reason_of
 from .inputs import Input, handed
 
 FEW = 32
@@ -167,11 +167,11 @@ def _run(twin: nn.Module, inputs: Sequence[Input], values: Values) -> None:
     positional, keywords = handed(inputs, values)
     try:
         twin(*positional, **keywords)
-    except Exception as error:  # whatever a user's module raises for an input of the wrong shape
+    except (Exception, SystemExit) as error:  # whatever a user's module raises for an input of the wrong shape
         shapes = ", ".join(str(tuple(value.shape)) for value in values.values())
         what = "pictures" if all(one.is_map for one in inputs) else "inputs"
         said = f"the model does not take the {what} that set its batch norms, {shapes}"
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        reason = reason_of(error)
         where = culprit(error, behind=__file__)
         at = f" (at {where})" if where else ""
         raise ValueError(f"{said}: {reason}{at}; give the shape that it takes") from error

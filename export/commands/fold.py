@@ -28,13 +28,19 @@ def command(variant: str | None, output: Path | None, as_json: bool, quiet: bool
     Also what was refused and why, and what the model costs before and after.
     """
     from .. import terminal
+    from ...reparam import CaptureError, FoldError
     from ..folding import fold_source, save
 
     if output is not None and output.suffix != ".pt2":
         raise click.UsageError(f"--output must end in .pt2, got {output}")
     variant = named(variant, options)
     with terminal.progress(show=not quiet and not as_json) as announce:
-        prepared = fold_source(source_of(variant, options), announce=announce)
+        try:
+            prepared = fold_source(source_of(variant, options), announce=announce)
+        except (CaptureError, FoldError):
+            raise
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
     if output is not None:
         save(prepared, output)
     if as_json:
