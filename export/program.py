@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,15 +27,17 @@ class Prepared:
     folded: Folded
 
 
-def prepare(subject: Subject, job: Job, stages: Stages) -> Prepared:
-    """Capture and fold the subject. Raises CaptureError or FoldError."""
+def prepare(
+    subject: Subject, job: Job, stages: Stages, *, keep: Callable[[Tensor], Tensor] = lambda weight: weight
+) -> Prepared:
+    """Capture and fold the subject; `keep` is that of `fold`. Raises CaptureError or FoldError."""
     example, named = arguments(subject.loaded, _example(subject, job))
     shapes = _dynamic_shapes(job, len(example), tuple(named))
     with stages("capture"), quiet("torch"):
         captured = capture(captured_form(subject), example, named, dynamic_shapes=shapes)
         require_fixed_sizes(subject.loaded.module, captured)
     with stages("fold"):
-        folded = fold(captured, RULES)
+        folded = fold(captured, RULES, keep=keep)
     with stages("capture the folded model"):
         program = torch.export.export(folded.module, example, named, dynamic_shapes=shapes, strict=False)
     return Prepared(program, folded)

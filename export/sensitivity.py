@@ -9,6 +9,9 @@ so one forward and a few backwards give the figure for all tensors at once (Hutc
 integrated out; the sum over a tensor's values averages, so four directions suffice). The statistics of a batch norm
 need no gradient of their own: y = w (x - m) / sqrt(v + eps) + b gives those of m and v from those of b and w.
 
+A single direction overstates a figure by MARGIN once in ten thousand times at most, and what it understates is tried.
+So a big model, whose backwards take minutes, follows one.
+
 A corruption of 100 % is no small step, and a gradient can vanish where the function does not. So tensors whose estimate
 is not clearly above the bound are tried, corrupted in a copy: those that should show one by one, those that should not
 all in one forward, and if that moves an output after all, in halves. However many tensors are blind, together they cost
@@ -31,12 +34,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._pytree import tree_leaves
 
 from ..models.outputs import tensors
+from .mapped import HEAVY_BYTES
 
 MARGIN = 4.0
 """Estimates up to this factor above the bound are tried: what first order may promise too much."""
 
 DIRECTIONS = 4
-"""Random directions of the output, one backward each."""
+"""Random directions of the output, one backward each; for a model from HEAVY_BYTES on it is one."""
 
 COARSE_BYTES = 2**20
 """From this size on a value that waits for its gradients is kept in bfloat16."""
@@ -81,7 +85,8 @@ def sensitivity(
     norms = _norms(module)
     trainable = {name: value.detach() for name, value in module.named_parameters() if value.is_floating_point()}
     affine = {f"{prefix}{leaf}" for prefix, norm in norms.items() if norm.affine for leaf in ("weight", "bias")}
-    found = _Gradients(trainable, affine)
+    heavy = sum(value.nbytes for value in trainable.values()) >= HEAVY_BYTES
+    found = _Gradients(trainable, affine, 1 if heavy else DIRECTIONS)
     clean = found.along_random_directions(run, torch.Generator().manual_seed(seed))
     statistics = _statistics_steps(norms)
     if not all(bool(torch.isfinite(output).all()) for output in clean):
@@ -119,31 +124,32 @@ class _Gradients:
     alone, the mean square of each gradient. A tensor that no output depends on has zeros.
     """
 
-    def __init__(self, tensors: Tensors, whole: Collection[str]) -> None:
+    def __init__(self, tensors: Tensors, whole: Collection[str], directions: int) -> None:
         self.tensors = tensors
+        self.directions = directions
         self.changes = dict.fromkeys(tensors, 0.0)
         self.squares = {name: torch.zeros_like(tensors[name]) for name in whole}
 
     def along_random_directions(self, run: Run, draw: torch.Generator) -> list[Tensor]:
-        """Follow DIRECTIONS random directions of the outputs, each output in units of its length; give the outputs."""
+        """Follow so many random directions of the outputs, each output in units of its length; give the outputs."""
         leaves = {name: value.detach().requires_grad_() for name, value in self.tensors.items()}
         for name, leaf in leaves.items():
             leaf.register_post_accumulate_grad_hook(partial(self._see, name))
         with torch.enable_grad(), _coarsely_remembered(leaves.values()):
             outputs = run(leaves)
         reached = [output for output in outputs if output.requires_grad]
-        for _ in range(DIRECTIONS if reached else 0):
+        for left in reversed(range(self.directions if reached else 0)):
             ways = [torch.randn(y.shape, generator=draw, dtype=y.dtype) / _length(y) for y in reached]
-            torch.autograd.backward(reached, ways, retain_graph=True)
+            torch.autograd.backward(reached, ways, retain_graph=left > 0)
         return [output.detach() for output in outputs]
 
     def _see(self, name: str, leaf: Tensor) -> None:
         gradient, leaf.grad = leaf.grad, None
         assert gradient is not None
         if name in self.squares:
-            self.squares[name].addcmul_(gradient, gradient, value=1 / DIRECTIONS)
+            self.squares[name].addcmul_(gradient, gradient, value=1 / self.directions)
         change = torch.linalg.vector_norm(gradient.mul_(_step(leaf.detach())), dtype=torch.float64)
-        self.changes[name] += float(change) ** 2 / DIRECTIONS
+        self.changes[name] += float(change) ** 2 / self.directions
 
 
 def _coarsely_remembered(leaves: Iterable[Tensor]) -> saved_tensors_hooks:

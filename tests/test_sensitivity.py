@@ -90,6 +90,15 @@ def test_a_linear_model_is_estimated_exactly_up_to_the_random_directions():
     assert sensitivity(head, x, bound=1e-9).trainable["weight"] == pytest.approx(expected, rel=0.1)
 
 
+def test_one_direction_in_a_big_model_stays_within_the_margin(monkeypatch):
+    usual = sensitivity(ordinary(), picture(), bound=1e-9)
+    monkeypatch.setattr(file, "HEAVY_BYTES", 1)
+    single = sensitivity(ordinary(), picture(), bound=1e-9)
+    assert single != usual
+    for name, figure in usual.trainable.items():
+        assert figure / file.MARGIN < single.trainable[name] < figure * file.MARGIN, name
+
+
 def test_values_kept_to_three_digits_move_no_estimate_by_more_than_a_few_percent(monkeypatch):
     exact = sensitivity(ordinary(), picture(), bound=1e-9)
     monkeypatch.setattr(file, "COARSE_BYTES", 1)
