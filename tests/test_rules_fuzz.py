@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 import torch
-from fuseport.reparam import RULES, Match, capture, fold
+from fuseport.reparam import RULES, Match, capture, fold, multiplied
 from fuseport.reparam.graph import call
 from graphs import ready
 from hypothesis import HealthCheck, given, seed, settings
