@@ -119,7 +119,7 @@ def _model(loaded: Subject, job: Job, precisions: set[str], stages: Stages) -> _
         bare = Yardstick(truth(loaded), loaded.reference, {}, {})
         return _Model(loaded, bare, NotRun(str(error).partition("\n")[0]))
     with stages("run the model for comparison"):
-        return _Model(loaded, yardstick(loaded, prepared.folded, precisions), prepared)
+        return _Model(loaded, yardstick(loaded, prepared.folded, prepared.captured, precisions), prepared)
 
 
 def _checked(target: Target, way: Bridge, model: _Model, asked: Asked) -> FileCheck:
