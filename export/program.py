@@ -22,7 +22,7 @@ from .subject import Subject, arguments, captured_form
 
 @dataclass(frozen=True)
 class Prepared:
-    """The folded model as a program, the account of its folding, and what was captured before, over the same weights."""
+    """The folded model as a program, the account of its folding, and what was captured before it."""
 
     program: ExportedProgram
     folded: Folded
