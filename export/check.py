@@ -97,6 +97,19 @@ def yardstick(
     return Yardstick(truth(subject), subject.reference, costs, near, fixed, graph=mixed is not None)
 
 
+def with_constants(ours: Yardstick, subject: Subject, mixed: Mixed) -> Yardstick:
+    """The same, with the costs of a float16 file of `mixed`, whose graph can then be judged on its own."""
+    inputs, size = network_input(subject), subject.batch
+    rounded: tuple[Rounds, ...] = ("weights", "all values") if mixed[1] else ("weights",)
+    costs = {
+        ("float16", rounds): dict(
+            zip(subject.output_names, answers_of_mixed(*mixed, rounds, inputs, size), strict=True)
+        )
+        for rounds in rounded
+    }
+    return replace(ours, costs={**ours.costs, **costs}, graph=True)
+
+
 def _of_values(module: GraphModule, mixed: Mixed | None, inputs: Sequence[Tensor], size: int) -> list[NDArray]:
     if mixed is not None and mixed[1]:
         return answers_of_mixed(*mixed, "all values", inputs, size)
@@ -117,7 +130,11 @@ def _checked(
         return Check(engine.name, run)
     made = predict(run, feed, batch=_fixed_batch(artifact))
     given = {name: values for name, values in made.items() if name not in _added(artifact)}
-    parity = _parity(engine, artifact, given, subject, ours, options)
+    return judged(engine, artifact, _parity(engine, artifact, given, subject, ours, options), ours, given)
+
+
+def judged(engine: Engine, artifact: Artifact, parity: Parity, ours: Yardstick, given: Values) -> Check:
+    """The check, with what is left of a passing float16 file's error when float16 is taken out of it."""
     if not ours.graph or parity.verdict != "passed" or (artifact.precision, engine.rounds) != ("float16", "weights"):
         return Check(engine.name, parity)
     found = graph_error(ours.truth, ours.reference, ours.costs["float16", "weights"], given)
@@ -135,20 +152,28 @@ def explained(
     feed = laid_out(artifact, subject.feed)
     rounds: dict[str, Rounds] = {engine.name: engine.rounds for engine in engines(artifact)}
     return tuple(
-        _graph_explained(made, made.graph, artifact, feed, subject, program)
-        if made.graph is not None and not made.graph.passes
-        else _explained(made, rounds[made.engine], artifact, feed, subject, program)
+        _explained(
+            graph_explained(made, artifact, feed, subject, program),
+            rounds[made.engine],
+            artifact,
+            feed,
+            subject,
+            program,
+        )
         for made in checks
     )
 
 
-def _graph_explained(
-    made: Check, graph: GraphError, artifact: Artifact, feed: Values, subject: Subject, program: ExportedProgram
-) -> Check:
+def graph_explained(made: Check, artifact: Artifact, feed: Values, subject: Subject, program: ExportedProgram) -> Check:
+    """The check, failed if its graph is beyond its bound and one layer plainly wrong; `feed` as the file takes it."""
+    graph = made.graph
+    if graph is None or graph.passes:
+        return made
     assert isinstance(made.parity, Parity)
     located = locate(artifact, subject, program, feed, rounds="weights")
     if located.layer is None or located.layer.excess <= GRAVE:
-        return made
+        reason = f"{made.parity.reason}, but no layer by more than constants rounded another way explain"
+        return replace(made, parity=replace(made.parity, reason=reason))
     reason = f"{graph.told()}; {located.reason}"
     first, *rest = made.parity.outputs
     outputs = (replace(first, verdict="failed", reason=reason), *rest)
@@ -159,7 +184,7 @@ def _graph_explained(
 def _explained(
     made: Check, rounds: Rounds, artifact: Artifact, feed: Values, subject: Subject, program: ExportedProgram
 ) -> Check:
-    if isinstance(made.parity, NotRun) or made.parity.verdict != "failed":
+    if isinstance(made.parity, NotRun) or made.parity.verdict != "failed" or made.layer is not None:
         return made
     failed = next(output for output in made.parity.outputs if output.verdict == "failed")
     located = locate(artifact, subject, program, feed, rounds=rounds, sample=failed.worst_sample or 0)

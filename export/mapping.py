@@ -8,12 +8,13 @@ joined first; what is left is joined if there is exactly one way to do it. Other
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .artifact import Artifact, TensorSpec
+from .to_coreml import NAME as COREML
 
 Values = dict[str, NDArray]
 Axes = tuple[int, ...]
@@ -66,7 +67,7 @@ def bridge(artifact: Artifact, feed: Values, given: Mapping[str, str], scale: fl
     """
     file = {spec.name: spec for spec in artifact.inputs}
     ways = {
-        (name, ours): wire
+        (name, ours): _unrounded(artifact, wire)
         for name, spec in file.items()
         for ours, values in feed.items()
         if (wire := _wire(spec, ours, values, scale)) is not None
@@ -104,6 +105,11 @@ def _wire(spec: TensorSpec, ours: str, values: NDArray, scale: float | None) -> 
             dtype = str(values.dtype) if spec.dtype == "unknown" else spec.dtype
             return Wire(ours, axes, scale if pixels and not whole and scale is not None else 1.0, dtype)
     return None
+
+
+def _unrounded(artifact: Artifact, wire: Wire) -> Wire:
+    """A package is given float32: it rounds by itself, and run without rounding it shows what its constants cost."""
+    return replace(wire, dtype="float32") if artifact.format == COREML and wire.dtype == "float16" else wire
 
 
 def _fits(declared: Sequence[int | str], shape: Sequence[int]) -> bool:

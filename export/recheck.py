@@ -8,26 +8,29 @@ is known of the file but what it says itself, so its inputs and outputs are join
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
 from ..reparam.capture import CaptureError
 from ..validate.parity import compare, predict
 from .artifact import Artifact, NotRun, in_one_line
-from .check import Check, Yardstick, run_of, yardstick
+from .check import Check, Yardstick, graph_explained, judged, run_of, with_constants, yardstick
 from .drift import Watched
 from .engines import Engine, engines
 from .findings import Finding, findings, first_failed, layer
+from .forced import Rounds
 from .job import Job
 from .mapping import RANGES, Bridge, bridge, renamed
 from .opened import compressed
 from .program import Prepared, prepare
 from .report import Outcome, outcome_of
+from .same_constants import kept_wide
 from .stages import Stage, Stages
 from .stored import Stored, feed_of, read_stored
 from .subject import Subject, Values, fed, subject, subject_of, truth
 from .targets import Asked, Target, batch_of, by_model, target
+from .to_coreml import NAME as COREML
 
 SCHEMA = "fuseport.check/1"
 
@@ -91,14 +94,14 @@ def _group(targets: list[Target], asked: Asked, stored: Stored | None, stages: S
     if stored is not None:
         loaded = fed(loaded, feed_of(stored, targets[0].artifact, loaded.feed), f"the inputs of {stored.path.name}")
     bridges = [bridge(one.artifact, loaded.feed, asked.input_map, RANGES[asked.input_range]) for one in targets]
-    model = _model(loaded, job, {one.artifact.precision for one in targets}, stages)
+    model = measured(loaded, job, [one.artifact for one in targets], stages)
     for one, way in zip(targets, bridges, strict=True):
         with stages(f"check {one.artifact.path.name}"):
-            yield _checked(one, way, model, asked)
+            yield check_file(one, way, model, asked)
 
 
 @dataclass(frozen=True)
-class _Model:
+class Measured:
     """The model, what it answers, and its folded form; or why torch.export cannot take it, which other routes can."""
 
     subject: Subject
@@ -112,36 +115,66 @@ class _Model:
         return (f"no cost of float16 is measured, and no layer named: {self.prepared.reason}",)
 
 
-def _model(loaded: Subject, job: Job, precisions: set[str], stages: Stages) -> _Model:
+def measured(
+    loaded: Subject, job: Job, artifacts: Sequence[Artifact], stages: Stages, prepared: Prepared | None = None
+) -> Measured:
+    """The model run in all ways that checks of `artifacts` call for; `prepared` where it is folded already."""
     try:
-        prepared = prepare(loaded, job, stages)
+        prepared = prepared or prepare(loaded, job, stages)
     except CaptureError as error:
         bare = Yardstick(truth(loaded), loaded.reference, {}, {})
-        return _Model(loaded, bare, NotRun(str(error).partition("\n")[0]))
+        return Measured(loaded, bare, NotRun(str(error).partition("\n")[0]))
     with stages("run the model for comparison"):
-        return _Model(loaded, yardstick(loaded, prepared.folded, prepared.captured, precisions), prepared)
+        precisions = {artifact.precision for artifact in artifacts}
+        return Measured(loaded, yardstick(loaded, prepared.folded, prepared.captured, precisions), prepared)
 
 
-def _checked(target: Target, way: Bridge, model: _Model, asked: Asked) -> FileCheck:
+def check_file(target: Target, way: Bridge, model: Measured, asked: Asked) -> FileCheck:
+    """The file on every engine of its format, beside the model, with what explains a failure."""
     artifact, loaded = target.artifact, model.subject.loaded
     feed = way.feed(model.subject.feed)
+    model, remarks = _sharpened(artifact, model, asked)
     runs = [(engine, _run(engine, artifact, feed, model.ours.truth, asked)) for engine in engines(artifact)]
     checks = tuple(_compared(engine, made, artifact, model, asked) for engine, made in runs)
-    found: tuple[Finding, ...] = ()
+    if isinstance(model.prepared, Prepared):
+        program = model.prepared.program
+        checks = tuple(graph_explained(made, artifact, feed, model.subject, program) for made in checks)
     failed = first_failed(checks)
-    if failed is not None and not isinstance(made := runs[failed][1], NotRun):
-        rounds = runs[failed][0].rounds
-        found = findings(made, model.subject, model.ours)
-        if isinstance(model.prepared, Prepared) and all(finding.stage != "preprocessing" for finding in found):
-            program = model.prepared.program
-            found += layer(artifact, checks[failed], model.subject, program, feed, rounds)
+    made = None if failed is None else runs[failed][1]
+    found: tuple[Finding, ...] = ()
+    if failed is not None and made is not None and not isinstance(made, NotRun):
+        found = _found(artifact, checks[failed], made, model, feed, runs[failed][0].rounds)
     return FileCheck(
         artifact,
         f"{loaded.variant.name}, weights: {loaded.weights.describe()}",
         checks,
-        (*target.against.notes(artifact), *_remarks(artifact), *model.remarks),
+        (*target.against.notes(artifact), *_remarks(artifact), *remarks, *model.remarks),
         found,
     )
+
+
+def _sharpened(artifact: Artifact, model: Measured, asked: Asked) -> tuple[Measured, tuple[str, ...]]:
+    """The model with the constants that a float16 package stores, so that its graph is judged by itself; or why not."""
+    judged = artifact.format == COREML and artifact.precision == "float16" and asked.limit(artifact) is None
+    if not judged or not isinstance(model.prepared, Prepared):
+        return model, ()
+    kept = kept_wide(artifact, model.prepared.program)
+    if isinstance(kept, NotRun):
+        return model, (f"its graph is not judged apart from float16: {kept.reason}",)
+    return replace(model, ours=with_constants(model.ours, model.subject, (model.prepared.program, kept))), ()
+
+
+def _found(
+    artifact: Artifact, failed: Check, made: Values, model: Measured, feed: Values, rounds: Rounds
+) -> tuple[Finding, ...]:
+    """What explains a failed check."""
+    if failed.layer is not None:
+        assert not isinstance(failed.parity, NotRun)
+        return (Finding("layer", failed.parity.reason),)
+    found = findings(made, model.subject, model.ours)
+    if not isinstance(model.prepared, Prepared) or any(finding.stage == "preprocessing" for finding in found):
+        return found
+    return found + layer(artifact, failed, model.subject, model.prepared.program, feed, rounds)
 
 
 def _run(engine: Engine, artifact: Artifact, feed: Values, expected: Values, asked: Asked) -> Values | NotRun:
@@ -156,7 +189,7 @@ def _run(engine: Engine, artifact: Artifact, feed: Values, expected: Values, ask
     return renamed(artifact, made, expected, asked.output_map)
 
 
-def _compared(engine: Engine, made: Values | NotRun, artifact: Artifact, model: _Model, asked: Asked) -> Check:
+def _compared(engine: Engine, made: Values | NotRun, artifact: Artifact, model: Measured, asked: Asked) -> Check:
     if isinstance(made, NotRun):
         return Check(engine.name, made)
     ours, key = model.ours, run_of(artifact, engine)
@@ -174,7 +207,7 @@ def _compared(engine: Engine, made: Values | NotRun, artifact: Artifact, model: 
         tolerance=asked.limit(artifact),
         inputs=model.subject.inputs,
     )
-    return Check(engine.name, parity)
+    return judged(engine, artifact, parity, ours, made)
 
 
 def _only(values: Values, names: Sequence[str]) -> Values:
