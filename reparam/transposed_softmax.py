@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch.fx import GraphModule, Node
 
-from .graph import arguments, call, is_op, module_path, only_user, shape
+from .graph import arguments, axis_order, call, is_op, module_path, only_user, shape
 from .rewrite import Match
 
 NAME = "transposed-softmax"
@@ -48,8 +48,8 @@ def _turns(node: object) -> bool:
     if not is_op(node, "transpose"):
         return False
     assert isinstance(node, Node)
-    given, rank = arguments(node), len(shape(node))
-    return {given["dim0"] % rank, given["dim1"] % rank} == {rank - 2, rank - 1}
+    rank = len(shape(node))
+    return axis_order(node) == [*range(rank - 2), rank - 1, rank - 2]
 
 
 def _is_over_last(softmax: Node) -> bool:
