@@ -29,11 +29,6 @@ def modules_of_onnx(nodes: Iterable[Any]) -> dict[str, str]:
     return known
 
 
-def modules_in(path: Path) -> dict[str, str]:
-    """The same for an ONNX file; its weights are not read."""
-    return modules_of_onnx(nodes_in(path))
-
-
 def nodes_in(path: Path) -> tuple[Any, ...]:
     """The nodes of an ONNX file's graph, in its order; its weights are not read."""
     import onnx

@@ -109,11 +109,12 @@ def command(
             report = profile(named, _asked(backends, options), announce)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+    told = profile_json(report)
     if as_json:
-        click.echo(profile_json(report), nl=False)
+        click.echo(told, nl=False)
     elif not quiet:
         print_report(report)
-    write_reports(json.loads(profile_json(report)), targets, Path(), f"{Path(subjects[0]).stem}.profile")
+    write_reports(json.loads(told), targets, Path(), f"{Path(subjects[0]).stem}.profile")
     if report.ran:
         return 0
     for reason in dict.fromkeys(told.reason for told in report.failures.values()):
