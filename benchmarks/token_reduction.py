@@ -7,11 +7,12 @@
 For every published row: GFLOPs in the seed's counting beside the claim, the tokens that each layer works on, and the
 latency at batch 1 over that of the plain ViT, in PyTorch and in ONNX Runtime, timed interleaved with it. `--clock
 processor` counts the processor's time instead of the wall's: with one thread the same on a quiet machine, and hardly
-moved by what else runs on a busy one. `--throughput` adds pictures per second at a batch, in float32 and float16, on the
-device that `--device` names. All rows of a size
-share one set of conditioned weights. Writes token_reduction_SIZE.json, .md and .svg (cost against tokens) after each
-row. A row that was timed under the same conditions is not timed again, so a long run can be made in pieces: after
-`--minutes` no further row is begun, and the same command goes on.
+moved by what else runs on a busy one. `--throughput` adds pictures per second at a batch, in float32 and float16, on
+the device that `--device` names.
+
+All rows of a size share one set of conditioned weights. Writes token_reduction_SIZE.json, .md and .svg (cost against
+tokens) after each row. A row that was timed under the same conditions is not timed again, so a long run can be made in
+pieces: after `--minutes` no further row is begun, and the same command goes on.
 
 GFLOPs count the method as its authors run it. The timed models are the static forms: ACT and ATS save nothing there.
 """
@@ -30,7 +31,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from fuseport.export import to_onnx
+from fuseport.export.formats import to_onnx
 from fuseport.export.request import Request
 from fuseport.models.conditioned import drawn_pictures, fill_conditioned_
 from fuseport.models.swag import build

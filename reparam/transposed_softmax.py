@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch.fx import GraphModule, Node
 
-from .graph import arguments, axis_order, call, is_op, module_path, only_user, shape
+from .graph import arguments, call, is_op, module_path, only_user, shape
 from .rewrite import Match
 from .transposed_product import turns_matrices
 

@@ -14,7 +14,7 @@ from .report_option import REPORT, write_reports
 
 if TYPE_CHECKING:
     from ..page.write import Target
-    from ..profiling import Asked
+    from ..profile.profiling import Asked
 
 
 def _sizes(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, ...]:
@@ -95,8 +95,8 @@ def command(
     """
     from .. import terminal
     from ..given import given
-    from ..profile_report import profile_json
-    from ..profiling import profile
+    from ..profile.profile_report import profile_json
+    from ..profile.profiling import profile
     from .profile_tables import print_report
 
     if options["model"]:
@@ -124,7 +124,7 @@ def command(
 
 def _asked(backends: tuple[str, ...], options: dict[str, Any]) -> Asked:
     from ...validate.measure import Plan
-    from ..profiling import Asked
+    from ..profile.profiling import Asked
 
     plan = Plan(
         bound=options["interval"] / 100,

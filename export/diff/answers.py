@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from ...validate.parity import finite_number, predict
 from ...validate.pictures import pictures, pictures_uint8
 from ..artifact import Artifact, NotRun, TensorSpec, in_one_line
-from ..engines import Engine, engines
-from ..mapping import MappingError, bridge, renamed
+from ..recheck.mapping import MappingError, bridge, renamed
+from ..saved.engines import Engine, engines
 from .weights import relative_distance
 
 SAMPLES = 2

@@ -12,12 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...validate.parity import finite_number
-from .. import to_coreml
 from ..artifact import Artifact, NotRun
-from ..check import Check, check, explained, laid_out, tolerance, yardstick
+from ..formats import to_coreml
 from ..job import Job
-from ..legalize import legalize
+from ..lowering.legalize import legalize
 from ..program import Prepared
+from ..proof.check import Check, check, explained, laid_out, tolerance, yardstick
 from ..subject import Subject, truth
 from .causes import Range, ranges
 from .plan import SCHEMA, Kept, Plan, graph_id
