@@ -92,12 +92,12 @@ def shape(node: Node) -> tuple[Any, ...]:
 
 
 def axis_order(node: Node) -> list[int]:
-    """Which axis of the input each axis of the output of a permute or transpose is."""
+    """Which axis of the input each axis of the output of a permute, transpose or mT is."""
     given, rank = arguments(node), len(shape(node))
     if is_op(node, "permute"):
         return [axis % rank for axis in given["dims"]]
     order = list(range(rank))
-    one, other = given["dim0"] % rank, given["dim1"] % rank
+    one, other = (given.get(name, default) % rank for name, default in (("dim0", -2), ("dim1", -1)))
     order[one], order[other] = other, one
     return order
 
