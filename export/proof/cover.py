@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ...validate.vacuity import Coverage, coverage
 from ..artifact import NotRun
 from ..subject import Subject, arguments, model_input
 from .check import Check
-from .sensitivity import sensitivity
+from .sensitivity import Estimates, confirm, estimate
 
 
-def cover(subject: Subject, checks: tuple[Check, ...]) -> Coverage | NotRun:
+def estimated(subject: Subject) -> Estimates:
+    """How far the corruption of each tensor moves the outputs, for all files; one sample shows what it shows."""
+    inputs, named = arguments(subject.loaded, [values[: subject.batch] for values in model_input(subject)])
+    return estimate(subject.loaded.module, inputs, named)
+
+
+def cover(checks: tuple[Check, ...], estimates: Callable[[], Estimates]) -> Coverage | NotRun:
     """The tensors whose corruption would move an output of one file beyond what its sharpest check allowed.
 
-    One picture is enough: a tensor that it shows is shown.
+    `estimates` is asked only where a bound was applied.
     """
     bounds = [bound for check in checks for bound in _bounds(check)]
     if not bounds:
         return NotRun("no measured bound was applied, so nothing can be said of what the check would have seen")
-    inputs = arguments(subject.loaded, [values[: subject.batch] for values in model_input(subject)])
-    found = sensitivity(subject.loaded.module, *inputs, bound=min(bounds))
+    found = confirm(estimates(), min(bounds))
     return coverage(found.trainable, min(bounds), statistics=found.statistics, confirmed=found.confirmed)
 
 
