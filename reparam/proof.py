@@ -13,7 +13,7 @@ from torch.fx.node import map_arg
 from torch.utils._pytree import tree_leaves
 
 from .float64_conv import depthwise, is_depthwise
-from .graph import attribute
+from .graph import stored
 from .window import Window
 
 _REAL = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -58,7 +58,7 @@ def steps(
 
 
 def _weight(module: GraphModule, node: Node, weight: Callable[[Tensor], Tensor], real: torch.dtype) -> Any:
-    value = attribute(module, str(node.target))
+    value = stored(module, node)
     return _as(real, weight(value)) if isinstance(value, Tensor) else value
 
 
@@ -73,7 +73,7 @@ def run_region(module: GraphModule, values: Mapping[Node, Any], outputs: Sequenc
 def computed(module: GraphModule, node: Node, values: Mapping[Node, Any], real: torch.dtype = torch.float64) -> Any:
     """The node's value, weights read as `real`; no operator falls back to a smaller float type."""
     if node.op == "get_attr":
-        return _as(real, attribute(module, str(node.target)))
+        return _as(real, stored(module, node))
     assert callable(node.target)
     args = map_arg(node.args, values.__getitem__)
     kwargs = map_arg(node.kwargs, values.__getitem__)
