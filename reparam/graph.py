@@ -50,20 +50,16 @@ def copy_of(module: GraphModule) -> tuple[GraphModule, dict[Node, Node]]:
 
 def is_op(node: object, *names: str) -> bool:
     """Whether `node` calls one of these ATen operators; names are those of the packets, as in `conv2d`."""
-    if not isinstance(node, Node):
+    if not isinstance(node, Node) or not isinstance(target := node.target, OpOverload):
         return False
-    target = node.target
-    return isinstance(target, OpOverload) and _packet_name(target) in names
-
-
-def _packet_name(target: OpOverload) -> str:
-    return target._overloadpacket._qualified_op_name.removeprefix("aten::")
+    name = target._overloadpacket._qualified_op_name
+    return name[6:] in names and name[:6] == "aten::"
 
 
 def operator_name(node: Node) -> str:
     """`conv2d` for a call of aten::conv2d, `getitem` for Python's."""
     if isinstance(node.target, OpOverload):
-        return _packet_name(node.target)
+        return node.target._overloadpacket._qualified_op_name.removeprefix("aten::")
     return getattr(node.target, "__name__", str(node.target))
 
 

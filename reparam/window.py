@@ -72,7 +72,7 @@ def window(calls: Sequence[Node], sources: Sequence[Node]) -> Window | None:
     alike = _treats_rows_alike if of_rows else _treats_pixels_alike
     if not _lie_on_one_grid(sources, of_rows) or not all(map(alike, calls)):
         return None
-    reached = dict.fromkeys(sources, (1, 1))
+    reached: dict[Node, tuple[int, int]] = dict.fromkeys(sources, (1, 1))
     for node in calls:
         reached[node] = _reach(node, [reached[read] for read in node.all_input_nodes if read in reached])
     extents, steps = zip(*reached.values(), strict=True) if reached else ((1,), (1,))
