@@ -6,11 +6,12 @@
 
 Files are ONNX float32, Core ML float32 and Core ML float16. Faults: the preparation of the picture (red for blue,
 range, mean, std), the classes (exchanged, shifted, reversed), and single weights, attributes and operators (those of
-the tests, `layer_faults.py`). A preparation or an order of classes is wrong in the model that is converted. A fault
+the tests, `layer_faults.py`). A fault
 counts if it moves the file's own outputs by more than SHOWS, measured between the right file and the wrong one: what
 cannot be seen in the outputs nobody can be asked to find. Found means that the check fails; placed means that its
 findings name the right stage. False alarms: right files on other inputs, seeds 0 to 4. Rows are kept in
-`parity_faults.json`; `parity_faults.md` is written from them after each row.
+`parity_faults.json`; `parity_faults.md` is written from them after each row. Every fault is written into the right
+file (`file_faults.py`), and the model is loaded, folded and run once for all of its faults.
 """
 
 # pyright: reportMissingImports=false
@@ -30,22 +31,24 @@ import click
 import numpy as np
 import torch
 from fuseport import mil
-from fuseport.export import FORMATS, recheck
+from fuseport.export import FORMATS
 from fuseport.export.artifact import Artifact, NotRun, in_one_line
-from fuseport.export.engines import engines
 from fuseport.export.job import Checks, Job, Source
 from fuseport.export.program import Prepared, prepare
+from fuseport.export.recheck import recheck
+from fuseport.export.recheck.mapping import bridge
+from fuseport.export.recheck.targets import Asked, target
 from fuseport.export.request import Request
+from fuseport.export.saved.engines import engines
 from fuseport.export.stages import Stages
-from fuseport.export.subject import Subject, subject
-from fuseport.export.targets import Asked
-from fuseport.models.loaded import Loaded
+from fuseport.export.subject import Subject, subject, subject_of
 from fuseport.validate.parity import predict
-from torch import Tensor, nn
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
+import file_faults
 import layer_faults
 
+STAGES = Stages(lambda stage: None)
 HERE = Path(__file__).parent
 ROWS, TABLE = HERE / "parity_faults.json", HERE / "parity_faults.md"
 VARIANTS = ("shvit_s1", "swiftformer_xs", "timm/mobilenetv3_small_050", "timm/vit_tiny_patch16_224")
@@ -57,59 +60,34 @@ SEEDS = range(5)
 PACKAGES = ("torch", "timm", "coremltools", "onnx", "onnxruntime", "numpy")
 
 
-class Misprepared(nn.Module):
-    """The model behind a wrong preparation: channels in another order, times `scale`, plus `shift` (per channel)."""
-
-    def __init__(self, model: nn.Module, order: Sequence[int], scale: Sequence[float], shift: Sequence[float]) -> None:
-        super().__init__()
-        self.model, self.order = model, list(order)
-        self.scale: Tensor
-        self.shift: Tensor
-        self.register_buffer("scale", torch.tensor(scale, dtype=torch.float32).view(1, -1, 1, 1))
-        self.register_buffer("shift", torch.tensor(shift, dtype=torch.float32).view(1, -1, 1, 1))
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self.model(image[:, self.order] * self.scale + self.shift)
-
-
-class Misordered(nn.Module):
-    """The model with its classes in another order."""
-
-    def __init__(self, model: nn.Module, order: Sequence[int]) -> None:
-        super().__init__()
-        self.model = model
-        self.order: Tensor
-        self.register_buffer("order", torch.tensor(order))
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self.model(image).index_select(1, self.order)
-
-
 Files = dict[str, Artifact]
 Keys = set[tuple[str, str, str, str]]
-Wrong = Callable[[Subject], nn.Module]
+Break = Callable[[Path, Path, Subject], None]
+"""Writes the right file with a fault to another path."""
 
 
 def _prepared_wrong(
     how: Callable[[np.ndarray, np.ndarray], tuple[Any, Any]], order: Sequence[int] = (0, 1, 2)
-) -> Wrong:
+) -> Break:
     """`how(mean, std)` gives scale and shift, (3,) each, on the normalised picture."""
 
-    def make(model: Subject) -> nn.Module:
+    def write(good: Path, bad: Path, model: Subject) -> None:
         made_for = model.preprocessing
         assert made_for is not None
-        mean, std = np.array(made_for.mean), np.array(made_for.std)
-        scale, shift = (np.broadcast_to(values, 3).tolist() for values in how(mean, std))
-        return Misprepared(model.loaded.module, order, scale, shift)
+        scale, shift = how(np.array(made_for.mean), np.array(made_for.std))
+        file_faults.misprepare(good, bad, order, np.broadcast_to(scale, 3).tolist(), np.broadcast_to(shift, 3).tolist())
 
-    return make
-
-
-def _classes_wrong(order: Callable[[int], Sequence[int]]) -> Wrong:
-    return lambda model: Misordered(model.loaded.module, order(next(iter(model.reference.values())).shape[1]))
+    return write
 
 
-MODEL_FAULTS: dict[str, tuple[str, Wrong]] = {
+def _classes_wrong(order: Callable[[int], Sequence[int]]) -> Break:
+    def write(good: Path, bad: Path, model: Subject) -> None:
+        file_faults.misorder(good, bad, order(next(iter(model.reference.values())).shape[1]))
+
+    return write
+
+
+MODEL_FAULTS: dict[str, tuple[str, Break]] = {
     "BGR for RGB": ("preprocessing", _prepared_wrong(lambda mean, std: (1, 0), (2, 1, 0))),
     "0..255 for 0..1": ("preprocessing", _prepared_wrong(lambda mean, std: (255, 254 * mean / std))),
     "scaled by 1/255 twice": (
@@ -123,7 +101,7 @@ MODEL_FAULTS: dict[str, tuple[str, Wrong]] = {
     "classes shifted by one": ("output", _classes_wrong(lambda count: [count - 1, *range(count - 1)])),
     "classes reversed": ("output", _classes_wrong(lambda count: range(count - 1, -1, -1))),
 }
-"""Name → the stage that should be named, and the wrong model."""
+"""Name → the stage that should be named, and how the fault is written."""
 
 
 @dataclass(frozen=True)
@@ -154,11 +132,15 @@ class Row:
 @click.option("--only", type=click.Choice(["faults", "alarms"]), help="One half of it.")
 @click.option("--weights", default=14, help="Faults of weights, attributes and operators for each file (14).")
 @click.option("--table", is_flag=True, help="Write the tables from the rows, and run nothing.")
-def main(variants: tuple[str, ...], only: str | None, weights: int, table: bool) -> None:
+@click.option("--image-size", type=int, help="Side of the pictures, instead of the variant's own.")
+@click.option("--again", is_flag=True, help="Run what has rows too.")
+def main(
+    variants: tuple[str, ...], only: str | None, weights: int, table: bool, image_size: int | None, again: bool
+) -> None:
     torch.set_num_threads(1)
     done = {row.key: row for row in _rows_before()}
     for variant in () if table else variants:
-        for row in _rows(variant, only, weights, set(done)):
+        for row in _rows(variant, image_size, only, weights, set() if again else set(done)):
             done[row.key] = row
             click.echo(f"{' | '.join(row.key)}: {row.outcome}, {row.named or '–'}", err=True)
             _write(list(done.values()))
@@ -170,91 +152,88 @@ def _rows_before() -> Iterator[Row]:
         yield from (Row(**row) for row in json.loads(ROWS.read_text(encoding="utf-8")))
 
 
-def _rows(variant: str, only: str | None, weights: int, done: Keys) -> Iterator[Row]:
+@dataclass(frozen=True)
+class Known:
+    """One variant: its right files, and the model folded and run for their checks."""
+
+    job: Job
+    files: Files
+    prepared: Prepared
+    model: recheck.Measured
+
+    @property
+    def subject(self) -> Subject:
+        return self.model.subject
+
+
+def _rows(variant: str, image_size: int | None, only: str | None, weights: int, done: Keys) -> Iterator[Row]:
     """What is still to be run for one variant."""
-    model = subject(Job(Source(variant), (), Request()))
+    job = Job(Source(variant, image_size=image_size), (), Request(), batch_size=1)
+    model = subject(job)
+    prepared = prepare(model, job, STAGES)
+    variant = f"{variant} at {image_size}" if image_size else variant
     with tempfile.TemporaryDirectory() as folder:
-        right = {file: _converted(model.loaded.module, model, Path(folder) / "right", file) for file in FILES}
+        files = {file: _converted(model, prepared, Path(folder) / "right", file) for file in FILES}
+        known = Known(job, files, prepared, recheck.measured(model, job, list(files.values()), STAGES, prepared))
         if only != "faults":
-            yield from _alarms(variant, model, right, done)
+            yield from _alarms(variant, known, done)
         if only != "alarms":
-            yield from _model_faults(variant, model, right, Path(folder), done)
-            yield from _weight_faults(variant, model, right, Path(folder), weights, done)
+            yield from _model_faults(variant, known, Path(folder), done)
+            yield from _weight_faults(variant, known, Path(folder), weights, done)
 
 
-def _converted(module: nn.Module, model: Subject, folder: Path, file: str) -> Artifact:
-    """The module, folded and converted to a file of this format and precision."""
+def _converted(model: Subject, prepared: Prepared, folder: Path, file: str) -> Artifact:
+    """A file of this format and precision."""
     form, precision = file.split()
     folder.mkdir(exist_ok=True)
     target = folder / f"{precision}{FORMATS[form].SUFFIX}"
-    names = {"input_names": model.input_names, "output_names": model.output_names}
-    program = _prepared(module, model).program
-    return FORMATS[form].convert(program, target, Request(precision=precision), {}, **names, export_id="0" * 16)
+    names = {"input_names": model.input_names, "output_names": model.output_names, "export_id": "0" * 16}
+    return FORMATS[form].convert(prepared.program, target, Request(precision=precision), {}, **names)
 
 
-def _prepared(module: nn.Module, model: Subject) -> Prepared:
-    """Captured and folded; kept while it is the same module, which three files share."""
-    if module is not _kept.get("module"):
-        wrong: Loaded = replace(model.loaded, module=module)
-        job = Job(Source(model.loaded.variant.name), (), Request())
-        made = prepare(replace(model, loaded=wrong), job, Stages(lambda stage: None))
-        _kept.update(module=module, prepared=made)
-    return _kept["prepared"]
-
-
-_kept: dict[str, Any] = {}
-
-
-def _alarms(variant: str, model: Subject, right: Files, done: Keys) -> Iterator[Row]:
+def _alarms(variant: str, known: Known, done: Keys) -> Iterator[Row]:
     for seed in SEEDS:
-        rows = [Row("alarm", variant, file, f"seed {seed}", "passed", None, "", "", "") for file in right]
-        if any(row.key not in done for row in rows):
-            paths = tuple(made.path for made in right.values())
-            found = recheck.recheck(_asked(model, paths, seed))
-            yield from (_filled(row, result) for row, result in zip(rows, found.results, strict=True))
-
-
-def _asked(model: Subject, paths: tuple[Path, ...], seed: int = 0) -> Asked:
-    """The check of files against the model, which is loaded already."""
-    source = Source(model.loaded.variant.name)
-    return Asked(paths, source=source, loaded=model.loaded, checks=Checks(seed=seed))
-
-
-def _model_faults(variant: str, model: Subject, right: Files, folder: Path, done: Keys) -> Iterator[Row]:
-    for fault, (expected, wrong) in MODEL_FAULTS.items():
-        rows = {file: Row("model", variant, file, fault, expected, None, "", "", "") for file in right}
+        rows = {file: Row("alarm", variant, file, f"seed {seed}", "passed", None, "", "", "") for file in known.files}
         if any(row.key not in done for row in rows.values()):
-            module = wrong(model).eval()
-            bad = {file: _converted(module, model, folder / "wrong", file) for file in right}
-            yield from _checked(rows, model, right, bad)
+            job = replace(known.job, checks=Checks(seed=seed))
+            model = subject_of(known.subject.loaded, job)
+            files = list(known.files.values())
+            other = replace(known, job=job, model=recheck.measured(model, job, files, STAGES, known.prepared))
+            yield from (_checked(row, other, known.files[file]) for file, row in rows.items())
 
 
-def _weight_faults(variant: str, model: Subject, right: Files, folder: Path, count: int, done: Keys) -> Iterator[Row]:
+def _model_faults(variant: str, known: Known, folder: Path, done: Keys) -> Iterator[Row]:
+    for fault, (expected, write) in MODEL_FAULTS.items():
+        for file, good in known.files.items():
+            row = Row("model", variant, file, fault, expected, None, "", "", "")
+            if row.key not in done:
+                bad = replace(good, path=folder / f"wrong{good.path.suffix}")
+                write(good.path, bad.path, known.subject)
+                yield _checked(replace(row, moved=_moved(known.subject, good, bad)), known, bad)
+
+
+def _weight_faults(variant: str, known: Known, folder: Path, count: int, done: Keys) -> Iterator[Row]:
     for seed in range(count):
-        rows, bad = {}, {}
-        for file, good in right.items():
-            made = replace(good, path=folder / f"bad-{file.replace(' ', '-')}{good.path.suffix}")
-            broken = layer_faults.break_file(good.path, made.path, seed)
+        for file, good in known.files.items():
             row = Row("file", variant, file, f"seed {seed}", "layer", None, "", "", "")
-            if broken is not None and row.key not in done:
-                rows[file], bad[file] = replace(row, told=f"{broken[0]} at {broken[1][0]}"), made
-        if rows:
-            yield from _checked(rows, model, right, bad)
+            if row.key in done:
+                continue
+            bad = replace(good, path=folder / f"bad{good.path.suffix}")
+            broken = layer_faults.break_file(good.path, bad.path, seed)
+            if broken is not None:
+                row = replace(row, told=f"{broken[0]} at {broken[1][0]}", moved=_moved(known.subject, good, bad))
+                yield _checked(row, known, bad)
 
 
-def _checked(rows: dict[str, Row], model: Subject, right: Files, bad: Files) -> Iterator[Row]:
-    """Check the wrong files together; where one is refused, each by itself."""
-    rows = {file: replace(row, moved=_moved(model, right[file], bad[file])) for file, row in rows.items()}
+def _checked(row: Row, known: Known, artifact: Artifact) -> Row:
+    """The row with what `fuseport check` says of the file."""
+    asked = Asked((artifact.path,), source=known.job.source, loaded=known.subject.loaded, checks=known.job.checks)
     try:
-        found = recheck.recheck(_asked(model, tuple(bad[file].path for file in rows))).results
-        yield from (_filled(row, result) for row, result in zip(rows.values(), found, strict=True))
-    except ValueError:
-        for file, row in rows.items():
-            try:
-                (result,) = recheck.recheck(_asked(model, (bad[file].path,))).results
-                yield _filled(row, result)
-            except ValueError as error:
-                yield replace(row, outcome="refused", told=f"{row.told}; {in_one_line(error)}")
+        opened = target(artifact.path, asked, None)
+        way = bridge(opened.artifact, known.subject.feed, {})
+        return _filled(row, recheck.check_file(opened, way, known.model, asked))
+    except ValueError as error:
+        return replace(row, outcome="refused", told=f"{row.told}; {in_one_line(error)}")
 
 
 def _filled(row: Row, result: recheck.FileCheck) -> Row:

@@ -11,7 +11,7 @@ import gc
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -20,20 +20,20 @@ from ..reparam import by_module
 from . import FORMATS
 from .artifact import Artifact, export_id
 from .atomic import NotWritten, staging
-from .check import Yardstick, check, explained, yardstick
-from .cover import cover
 from .job import Job
 from .labels import read_labels
-from .legalize import legalize
+from .lowering.legalize import legalize
+from .mapped import mapped
 from .metadata import input_contract, metadata_of, static_form
-from .parked import free_at_once, parked
 from .precision.find import find_precision
 from .precision.plan import Plan, PlanError, names_for, read_plan
+from .profile.timing import latencies
 from .program import Prepared, prepare
+from .proof.check import Yardstick, check, explained, yardstick
+from .proof.cover import cover
 from .report import SCHEMA, ExportReport, Result, outcome_of, report_json
 from .stages import Stages
 from .subject import Subject, subject
-from .timing import latencies
 
 
 class UsageError(ValueError):
@@ -49,9 +49,9 @@ def export(job: Job, *, announce: Callable[[str], None] = lambda stage: None) ->
     stages = Stages(announce)
     with stages("load"):
         job, loaded = _usable(job)
-    free_at_once(loaded.loaded.module)
-    prepared = prepare(loaded, job, stages)
-    with _room(job) as room:
+    with _room(job) as room, mapped(room, loaded.loaded.module) as weights:
+        stages.at_end = weights.let_go
+        prepared = prepare(loaded, job, stages, keep=weights.moved)
         report = _fill(room, job, loaded, prepared, stages)
         (room / f"{job.stem}.report.json").write_text(report_json(report), encoding="utf-8")
         return _moved(report, _put_in_place(room, job, report))
@@ -92,6 +92,7 @@ def _labels(job: Job, loaded: Subject) -> tuple[str, ...] | None:
 @contextmanager
 def _room(job: Job) -> Iterator[Path]:
     """A hidden folder beside the destination, gone afterwards with all that is still in it."""
+    fresh = not job.output_dir.exists()
     try:
         job.output_dir.mkdir(parents=True, exist_ok=True)
         room = Path(tempfile.mkdtemp(prefix=f".{job.stem}.", suffix=".partial", dir=job.output_dir))
@@ -105,6 +106,9 @@ def _room(job: Job) -> Iterator[Path]:
         raise NotWritten(str(error).replace(str(room), str(job.output_dir))) from error
     finally:
         shutil.rmtree(room, ignore_errors=True)
+        if fresh:
+            with suppress(OSError):  # it holds what was made
+                job.output_dir.rmdir()
 
 
 def _fill(room: Path, job: Job, loaded: Subject, prepared: Prepared, stages: Stages) -> ExportReport:
@@ -115,7 +119,8 @@ def _fill(room: Path, job: Job, loaded: Subject, prepared: Prepared, stages: Sta
     gc.collect()  # the converters leave copies of the weights behind, in cycles
     with stages("run the model for comparison"):
         mixed = prepared.program, job.request.float32
-        ours = yardstick(loaded, prepared.folded, {artifact.precision for artifact in artifacts}, mixed)
+        precisions = {artifact.precision for artifact in artifacts}
+        ours = yardstick(loaded, prepared.folded, prepared.captured, precisions, mixed)
     results = tuple(_result(artifact, job, loaded, prepared, ours, stages) for artifact in artifacts)
     measured = {}
     if job.checks.benchmark:
@@ -169,7 +174,7 @@ def _convert(
     name: str, room: Path, job: Job, loaded: Subject, prepared: Prepared, identity: str, stages: Stages
 ) -> Artifact:
     form = FORMATS[name]
-    with stages(f"convert to {name}"), parked(room, [loaded.loaded.module], but=[prepared.program]):
+    with stages(f"convert to {name}"):
         return form.convert(
             prepared.program,
             room / f"{job.stem}{form.SUFFIX}",
@@ -184,15 +189,10 @@ def _convert(
 def _result(
     artifact: Artifact, job: Job, loaded: Subject, prepared: Prepared, ours: Yardstick, stages: Stages
 ) -> Result:
-    room, module, folded = artifact.path.parent, loaded.loaded.module, prepared.folded.module
     with stages(f"check {artifact.path.name}"):
-        with parked(room, [module, folded, prepared.program]):
-            checks = check(artifact, loaded, ours, job.checks)
+        checks = check(artifact, loaded, ours, job.checks)
         checks = explained(checks, artifact, loaded, prepared.program)
-    with (
-        stages(f"look for weights that the check of {artifact.path.name} cannot see"),
-        parked(room, [folded, prepared.program], but=[module]),
-    ):
+    with stages(f"look for weights that the check of {artifact.path.name} cannot see"):
         return Result(artifact, checks, cover(loaded, checks))
 
 

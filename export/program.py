@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
+from torch.fx import GraphModule
 
 from ..reparam import RULES, Folded, capture, fold
 from ..reparam.not_captured import require_fixed_sizes
@@ -20,24 +22,27 @@ from .subject import Subject, arguments, captured_form
 
 @dataclass(frozen=True)
 class Prepared:
-    """The folded model as a program, and the account of its folding."""
+    """The folded model as a program, the account of its folding, and what was captured before it."""
 
     program: ExportedProgram
     folded: Folded
+    captured: GraphModule
 
 
-def prepare(subject: Subject, job: Job, stages: Stages) -> Prepared:
-    """Capture and fold the subject. Raises CaptureError or FoldError."""
+def prepare(
+    subject: Subject, job: Job, stages: Stages, *, keep: Callable[[Tensor], Tensor] = lambda weight: weight
+) -> Prepared:
+    """Capture and fold the subject; `keep` is that of `fold`. Raises CaptureError or FoldError."""
     example, named = arguments(subject.loaded, _example(subject, job))
     shapes = _dynamic_shapes(job, len(example), tuple(named))
     with stages("capture"), quiet("torch"):
         captured = capture(captured_form(subject), example, named, dynamic_shapes=shapes)
         require_fixed_sizes(subject.loaded.module, captured)
     with stages("fold"):
-        folded = fold(captured, RULES)
+        folded = fold(captured, RULES, keep=keep)
     with stages("capture the folded model"):
         program = torch.export.export(folded.module, example, named, dynamic_shapes=shapes, strict=False)
-    return Prepared(program, folded)
+    return Prepared(program, folded, captured)
 
 
 def _example(subject: Subject, job: Job) -> tuple[Tensor, ...]:

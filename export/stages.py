@@ -18,9 +18,10 @@ class Stage:
 
 @dataclass
 class Stages:
-    """The stages so far. `announce` is called with the name of each stage as it begins."""
+    """The stages so far. `announce` is called with the name of each stage as it begins, `at_end` when it is over."""
 
     announce: Callable[[str], None] = lambda name: None
+    at_end: Callable[[], None] = lambda: None
     done: list[Stage] = field(default_factory=list)
 
     @contextmanager
@@ -28,4 +29,5 @@ class Stages:
         self.announce(name)
         begin = time.perf_counter()
         yield
+        self.at_end()
         self.done.append(Stage(name, round(time.perf_counter() - begin, 4)))

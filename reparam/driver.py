@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
 
 from torch import Tensor
@@ -32,17 +32,23 @@ class FoldError(ValueError):
     """The folded model does not compute what the captured one does."""
 
 
-def fold(captured: GraphModule, rules: Sequence[ModuleType], *, seed: int = 0) -> Folded:
+def fold(
+    captured: GraphModule,
+    rules: Sequence[ModuleType],
+    *,
+    seed: int = 0,
+    keep: Callable[[Tensor], Tensor] = lambda weight: weight,
+) -> Folded:
     """`captured` (from `capture`, left as it is) with every rule applied wherever it is exact.
 
     Each rule has `NAME`, `find(module)` and `rewrite(module, match)`. A rewrite whose proof fails is taken back and
     becomes a refusal. Raises FoldError if the whole model deviates in the end. Until then folded weights are in
-    float64, but for those of a heavy model.
+    float64, but for those of a heavy model: they are rounded at once, and what `keep` gives for them is stored instead.
     """
     heavy = sum(value.nbytes for value in captured.parameters()) >= HEAVY_BYTES
     work, origin = copy_of(captured)
     work.graph.eliminate_dead_code()
-    steps, refusals = _until_still(work, origin, rules, seed, heavy=heavy)
+    steps, refusals = _until_still(work, origin, rules, seed, keep if heavy else None)
     error = deviation(captured, work, origin, _inputs(captured, seed)) if steps else 0.0
     if not error <= (ROUNDED_LIMIT if heavy else WHOLE_LIMIT):
         raise FoldError(f"the folded model deviates from the captured one by {error:.1e} of its scale in float64")
@@ -59,7 +65,11 @@ def _inputs(captured: GraphModule, seed: int) -> list[Tensor]:
 
 
 def _until_still(
-    work: GraphModule, origin: dict[Node, Node], rules: Sequence[ModuleType], seed: int, *, heavy: bool
+    work: GraphModule,
+    origin: dict[Node, Node],
+    rules: Sequence[ModuleType],
+    seed: int,
+    keep: Callable[[Tensor], Tensor] | None,
 ) -> tuple[list[Rewrite | Refusal], tuple[Refusal, ...]]:
     """Every step, in order (a failed proof is one), and what the rules refuse in the graph as it is in the end."""
     steps: list[Rewrite | Refusal] = []
@@ -76,7 +86,7 @@ def _until_still(
             for match, reads in found:
                 if not isinstance(match, Match) or not _intact(match, reads) or (rule.NAME, _name(match)) in given_up:
                     continue
-                step = _apply(work, origin, rule, match, seed + len(steps), heavy=heavy)
+                step = _apply(work, origin, rule, match, seed + len(steps), keep)
                 if isinstance(step, Refusal):
                     given_up.add((rule.NAME, _name(match)))
                 steps.append(step)
@@ -103,7 +113,12 @@ def _intact(match: Match, reads: list[tuple[object, object]]) -> bool:
 
 
 def _apply(
-    work: GraphModule, origin: dict[Node, Node], rule: ModuleType, match: Match, seed: int, *, heavy: bool
+    work: GraphModule,
+    origin: dict[Node, Node],
+    rule: ModuleType,
+    match: Match,
+    seed: int,
+    keep: Callable[[Tensor], Tensor] | None,
 ) -> Rewrite | Refusal:
     """One rewrite, kept if its region computes the same before and after; `work` is otherwise as it was.
 
@@ -124,8 +139,8 @@ def _apply(
             origin.setdefault(new, origin[old])
     after = tuple(_describe(node) for node in added if node.op == "call_function")
     _erase(work, match.nodes)
-    if heavy:
-        round_off(work, added)
+    if keep is not None:
+        round_off(work, added, keep)
     return Rewrite(rule.NAME, match.where, before, after, error)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -88,6 +88,17 @@ def with_arguments(node: Node, **changed: Any) -> tuple[Any, ...]:
 def shape(node: Node) -> tuple[Any, ...]:
     """Shape of the node's value; an open dimension is a SymInt."""
     return tuple(node.meta["val"].shape)
+
+
+def axis_order(node: Node) -> list[int]:
+    """Which axis of the input each axis of the output of a permute, transpose or mT is."""
+    given, rank = arguments(node), len(shape(node))
+    if is_op(node, "permute"):
+        return [axis % rank for axis in given["dims"]]
+    order = list(range(rank))
+    one, other = (given.get(name, default) % rank for name, default in (("dim0", -2), ("dim1", -1)))
+    order[one], order[other] = other, one
+    return order
 
 
 def dtype(node: Node) -> torch.dtype:
@@ -209,13 +220,13 @@ def _exists(module: nn.Module, name: str) -> bool:
     return True
 
 
-def round_off(module: GraphModule, nodes: Iterable[Node]) -> None:
-    """Round the folded weights among `nodes` now, where all of them in float64 would be too much memory."""
+def round_off(module: GraphModule, nodes: Iterable[Node], keep: Callable[[Tensor], Tensor]) -> None:
+    """Round the folded weights among `nodes` now, where all in float64 would be too much memory, and `keep` them."""
     for node in nodes:
         if PENDING in node.meta and not node._erased:
             owner, _, leaf = str(node.target).rpartition(".")
             value = attribute(module, str(node.target))
-            rounded = value.detach().to(node.meta[PENDING])
+            rounded = keep(value.detach().to(node.meta[PENDING]))
             kept = nn.Parameter(rounded, requires_grad=False) if isinstance(value, nn.Parameter) else rounded
             setattr(module.get_submodule(owner), leaf, kept)
             node.meta[_STORED] = kept

@@ -50,18 +50,17 @@ def test_the_captured_graph_is_left_as_it_was() -> None:
 def test_a_heavy_model_is_folded_to_the_same_and_rounded_on_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
     captured = capture(ready(Block()), (torch.randn(1, 4, 6, 6),))
     usual = fold(captured, RULES)
-    widest: list[int] = []
-    rounding = driver.round_off
+    kept: list[Tensor] = []
 
-    def watched(work: GraphModule, added: list[Node]) -> None:
-        rounding(work, added)
-        held = (*work.parameters(), *work.buffers())
-        widest.append(max(value.element_size() for value in held if value.is_floating_point()))
+    def keep(value: Tensor) -> Tensor:
+        kept.append(value.clone())
+        return kept[-1]
 
     monkeypatch.setattr(driver, "HEAVY_BYTES", 1)
-    monkeypatch.setattr(driver, "round_off", watched)
-    found = fold(captured, RULES)
-    assert widest == [4, 4], "in float32 after each rewrite"
+    found = fold(captured, RULES, keep=keep)
+    assert {value.dtype for value in kept} == {torch.float32}, "after each rewrite"
+    places = {value.data_ptr() for value in kept}
+    assert all(value.data_ptr() in places for value in found.module.state_dict().values()), "what keep gave"
     assert [(step.rule, step.after) for step in found.rewrites] == [(step.rule, step.after) for step in usual.rewrites]
     assert usual.error < 1e-12 < found.error < 1e-5, "of roundings"
     for name, value in usual.module.state_dict().items():

@@ -3,8 +3,8 @@ import math
 import pytest
 import timm
 import torch
-from fuseport.export import sensitivity as file
-from fuseport.export.sensitivity import Sensitivity, sensitivity
+from fuseport.export.proof import sensitivity as file
+from fuseport.export.proof.sensitivity import Sensitivity, sensitivity
 from fuseport.validate.vacuity import coverage
 from torch import Tensor, nn
 
@@ -88,6 +88,15 @@ def test_a_linear_model_is_estimated_exactly_up_to_the_random_directions():
     x = torch.randn(1, 50, generator=torch.Generator().manual_seed(3))
     expected = float(((head.weight.abs() * x) ** 2).sum().sqrt() / head(x).norm())
     assert sensitivity(head, x, bound=1e-9).trainable["weight"] == pytest.approx(expected, rel=0.1)
+
+
+def test_one_direction_in_a_big_model_stays_within_the_margin(monkeypatch):
+    usual = sensitivity(ordinary(), picture(), bound=1e-9)
+    monkeypatch.setattr(file, "HEAVY_BYTES", 1)
+    single = sensitivity(ordinary(), picture(), bound=1e-9)
+    assert single != usual
+    for name, figure in usual.trainable.items():
+        assert figure / file.MARGIN < single.trainable[name] < figure * file.MARGIN, name
 
 
 def test_values_kept_to_three_digits_move_no_estimate_by_more_than_a_few_percent(monkeypatch):
