@@ -21,8 +21,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -37,21 +37,27 @@ from .window import Window, window
 
 @dataclass(frozen=True)
 class _Stretch:
-    """How `twin` of the captured graph and `end` of the folded one come from values that both graphs have.
+    """How values of the captured graph, and of the folded one, come from values that both have.
 
-    `begins` has the captured nodes that `twin` begins with, `sources` for the folded ones that `end` begins with the
-    captured nodes of the same values.
+    `ends` has for nodes of the folded graph the captured ones of the same values, and so has `sources` for those that
+    they are made of; `begins` has the captured nodes that theirs are made of.
     """
 
-    twin: Node
-    end: Node
-    begins: tuple[Node, ...]
+    ends: Mapping[Node, Node]
     sources: Mapping[Node, Node]
-    window: Window | None
+    begins: frozenset[Node]
 
     @property
     def read(self) -> set[Node]:
         return {*self.begins, *self.sources.values()}
+
+    @property
+    def window(self) -> Window | None:
+        """Where both sides are made of the same values, each position of them alike."""
+        if self.begins != set(self.sources.values()):
+            return None
+        calls = (*region([*self.ends.values()], self.begins), *region([*self.ends], self.sources))
+        return window(calls, (*self.begins, *self.sources))
 
 
 def deviation(
@@ -67,16 +73,15 @@ def deviation(
     outputs = _unclaimed_outputs(captured, folded, origin)
     if outputs is None:
         return math.inf
-    stretches = [*_stretches(folded, origin), *outputs]
-    return max(
-        (_deviation(captured, folded, *stretch) for stretch in _with_values(captured, stretches, inputs)), default=0.0
-    )
+    stretches = _joined((*_stretches(folded, origin), *outputs))
+    judged = _with_values(captured, stretches, inputs)
+    return max((_deviation(captured, folded, stretch, values) for stretch, values in judged), default=0.0)
 
 
 def _deviation(captured: GraphModule, folded: GraphModule, stretch: _Stretch, values: Mapping[Node, Any]) -> float:
-    (expected,) = run_region(captured, {node: values[node] for node in stretch.begins}, (stretch.twin,))
-    (given,) = run_region(folded, {node: values[twin] for node, twin in stretch.sources.items()}, (stretch.end,))
-    one, other = _tensors(expected), _tensors(given)
+    expected = run_region(captured, {node: values[node] for node in stretch.begins}, [*stretch.ends.values()])
+    sources = {node: values[twin] for node, twin in stretch.sources.items()}
+    one, other = _tensors(expected), _tensors(run_region(folded, sources, [*stretch.ends]))
     return relative_error(one, other) if len(one) == len(other) else math.inf
 
 
@@ -122,13 +127,20 @@ def _unclaimed_outputs(
 
 
 def _stretch(twin: Node, end: Node, claimed: set[Node], twins: set[Node], origin: Mapping[Node, Node]) -> _Stretch:
-    expected, given = region((twin,), twins), region((end,), claimed)
-    begins = tuple({read for node in expected for read in node.all_input_nodes if read in twins})
-    own = {end} if end in claimed else {read for node in given for read in node.all_input_nodes if read in claimed}
-    sources = {node: origin[node] for node in own}
-    alike = set(begins) == set(sources.values())
-    enough = window((*expected, *given), (*begins, *sources)) if alike else None
-    return _Stretch(twin, end, begins, sources, enough)
+    begins = {read for node in region((twin,), twins) for read in node.all_input_nodes if read in twins}
+    read = {read for node in region((end,), claimed) for read in node.all_input_nodes if read in claimed}
+    sources = {node: origin[node] for node in ({end} if end in claimed else read)}
+    return _Stretch({end: twin}, sources, frozenset(begins))
+
+
+def _joined(stretches: Iterable[_Stretch]) -> list[_Stretch]:
+    """Those that are made of the same values as one: what lies between is computed once."""
+    found: dict[object, _Stretch] = {}
+    for stretch in stretches:
+        made_of = (stretch.begins, frozenset(stretch.sources))
+        known = found.get(made_of, stretch)
+        found[made_of] = replace(stretch, ends={**known.ends, **stretch.ends})
+    return list(found.values())
 
 
 # The values that they begin with ------------------------------------------------------------------------------------
@@ -151,7 +163,8 @@ def _with_values(
         if asked[node]:
             values[node] = value
         for stretch in due.pop(node, ()):
-            yield stretch, {read: _piece(values[read], stretch.window) for read in stretch.read}
+            enough = stretch.window
+            yield stretch, {read: _piece(values[read], enough) for read in stretch.read}
             _ask_once_less(stretch.read, asked, values)
         if not due:
             return

@@ -65,24 +65,32 @@ class Window:
 def window(calls: Sequence[Node], sources: Sequence[Node]) -> Window | None:
     """The largest window of `calls`, each after those that it reads; None where positions may matter.
 
-    `sources` are all values that they read from outside; weights are no sources.
+    `sources` are all values that they read from outside. Weights are none, nor is what is made of weights alone.
     """
-    calls = [node for node in calls if node.op == "call_function"]
     of_rows = any(is_op(node, *_OF_ROWS) for node in calls)
     alike = _treats_rows_alike if of_rows else _treats_pixels_alike
-    if not _lie_on_one_grid(sources, of_rows) or not all(map(alike, calls)):
+    if not _lie_on_one_grid(sources, of_rows):
         return None
+    more = 0
+    stored: set[Node] = set()
     reached: dict[Node, tuple[int, int]] = dict.fromkeys(sources, (1, 1))
     for node in calls:
-        reached[node] = _reach(node, [reached[read] for read in node.all_input_nodes if read in reached])
+        weights = [read for read in node.all_input_nodes if read.op == "get_attr" or read in stored]
+        read = [reached[value] for value in node.all_input_nodes if value in reached]
+        if not read and len(weights) == len(node.all_input_nodes):
+            stored.add(node)
+            continue
+        if len(weights) + len(read) < len(node.all_input_nodes) or not alike(node, weights):
+            return None
+        more = more if _is_linear(node, len(read)) else _MORE
+        reached[node] = _reach(node, read)
     extents, steps = zip(*reached.values(), strict=True) if reached else ((1,), (1,))
-    more = 0 if all(map(_is_linear, calls)) else _MORE
     return Window(of_rows, max(extents), max(steps), more)
 
 
 def _reach(node: Node, read: Sequence[tuple[int, int]]) -> tuple[int, int]:
     """(extent, step) of the node's window on the sources, from those of what it reads."""
-    extent, step = (max(values, default=1) for values in (zip(*read, strict=True) if read else ((), ())))
+    extent, step = map(max, zip(*read, strict=True))
     if not is_op(node, "conv2d"):
         return extent, step
     given = arguments(node)
@@ -105,40 +113,34 @@ def _lie_on_one_grid(sources: Sequence[Node], of_rows: bool) -> bool:
     return all(value.dim() == 4 for value in values) and len(grids - {(1, 1)}) <= 1
 
 
-def _treats_pixels_alike(node: Node) -> bool:
+def _treats_pixels_alike(node: Node, weights: Sequence[Node]) -> bool:
     if is_op(node, "conv2d"):
-        return _is_stored(node) and len(set(_pair(arguments(node)["stride"]))) == 1
+        return _is_stored(node, weights) and len(set(_pair(arguments(node)["stride"]))) == 1
     if is_op(node, *_OF_CHANNELS):
-        return arguments(node)["dim"] in (1, -3)
+        return arguments(node)["dim"] in (1, -3) and not weights
     if is_op(node, "batch_norm") or node.target is operator.getitem:
         return True
-    return is_op(node, *_BY_ELEMENT) and all(set(shape(weight)[-2:]) <= {1} for weight in _weights(node))
+    return is_op(node, *_BY_ELEMENT) and all(set(shape(weight)[-2:]) <= {1} for weight in weights)
 
 
-def _treats_rows_alike(node: Node) -> bool:
+def _treats_rows_alike(node: Node, weights: Sequence[Node]) -> bool:
     if is_op(node, "linear"):
-        return _is_stored(node)
+        return _is_stored(node, weights)
     if is_op(node, "layer_norm"):
         return len(arguments(node)["normalized_shape"]) == 1
-    return is_op(node, *_BY_ELEMENT) and all(set(shape(weight)[:-1]) <= {1} for weight in _weights(node))
+    return is_op(node, *_BY_ELEMENT) and all(set(shape(weight)[:-1]) <= {1} for weight in weights)
 
 
-def _weights(node: Node) -> list[Node]:
-    return [read for read in node.all_input_nodes if read.op == "get_attr"]
-
-
-def _is_stored(layer: Node) -> bool:
+def _is_stored(layer: Node, weights: Sequence[Node]) -> bool:
     given = arguments(layer)
-    return all(part is None or part.op == "get_attr" for part in (given["weight"], given["bias"]))
+    return all(part is None or part in weights for part in (given["weight"], given["bias"]))
 
 
-def _is_linear(node: Node) -> bool:
-    scaled = is_op(node, "mul", "div") and sum(read.op != "get_attr" for read in node.all_input_nodes) == 1
-    return (
-        scaled
-        or is_op(node, "conv2d", "linear", "batch_norm", *_LINEAR, *_OF_CHANNELS)
-        or node.target is operator.getitem
-    )
+def _is_linear(node: Node, values: int) -> bool:
+    """Whether the call is linear, or affine, in the values that it reads beside its weights."""
+    scaled = is_op(node, "mul", "div") and values == 1
+    layer = is_op(node, "conv2d", "linear", "batch_norm", *_LINEAR, *_OF_CHANNELS)
+    return scaled or layer or node.target is operator.getitem
 
 
 def _traced(lengths: Sequence[Any]) -> tuple[Any, ...]:

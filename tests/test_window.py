@@ -87,7 +87,8 @@ def test_the_far_border_is_met_as_in_the_whole() -> None:
 def test_every_tap_of_a_kernel_shows_on_the_piece(stride: int) -> None:
     module = ready(nn.Conv2d(2, 2, 3, padding=1, stride=stride))
     captured = capture(module, (PICTURE[:, :2],))
-    found = window([node for node in captured.graph.nodes if node.op == "call_function"], [])
+    calls = [node for node in captured.graph.nodes if node.op == "call_function"]
+    found = window(calls, captured.graph.find_nodes(op="placeholder"))
     assert found is not None
     piece = found.of(PICTURE[:, :2])
     expected = run_float64(captured, [piece])
@@ -124,6 +125,29 @@ def test_a_weight_with_positions_is_met_in_full() -> None:
 @pytest.mark.parametrize("kind", ["mean", "reshape", "softmax", "transposed", "cat"])
 def test_what_knows_its_place_is_met_in_full(kind: str) -> None:
     assert window(*_of(Strange(kind), PICTURE)) is None
+
+
+def test_a_source_that_is_not_named_is_no_weight() -> None:
+    calls, sources = _of(Gated(), PICTURE, torch.randn(1, 4, 1, 1))
+    assert window(calls, sources) is not None
+    assert window(calls, sources[:1]) is None
+
+
+class Scaled(nn.Module):
+    """A layer scale that is brought into shape where it is used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.scale = nn.Conv2d(4, 4, 3, padding=1), nn.Parameter(torch.zeros(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x) * self.scale.reshape(-1, 1, 1)
+
+
+def test_what_is_made_of_weights_alone_is_one() -> None:
+    found = window(*_of(Scaled(), PICTURE))
+    assert found is not None
+    assert found.more == 0
 
 
 def test_pictures_of_other_sizes_are_met_in_full() -> None:
