@@ -105,6 +105,10 @@ CASES: dict[str, tuple[Callable[..., Tensor], tuple[Tensor, ...]]] = {
     "many windows": (lambda x: x.unfold(-1, 2, 1), (PLANE,)),
     "crop": (lambda x: F.pad(x, (-1, 2, 3, -2)), (PLANE,)),
     "crop alone": (lambda x: F.pad(x, (-1, 0)), (PLANE,)),
+    "maximum, no stride": (lambda x: F.max_pool2d(x, 2, ceil_mode=True), (PLANE,)),
+    "maximum with its index, no stride": (lambda x: F.max_pool2d(x, (3, 2), return_indices=True)[0], (PLANE,)),
+    "maximum of a sequence, no stride": (lambda x: F.max_pool1d(x, 3, padding=1), (random(1, 2, 9),)),
+    "maximum of a volume, no stride": (lambda x: F.max_pool3d(x, 2), (random(1, 2, 4, 5, 6),)),
     "average of uneven regions": (lambda x: F.adaptive_avg_pool2d(x, (4, 7)), (PLANE,)),
 }
 
@@ -115,6 +119,10 @@ ORDINARY = {
     torch.ops.aten.rsub.Scalar,
     torch.ops.aten.argmax.default,
     torch.ops.aten.argmin.default,
+    torch.ops.aten.max_pool1d.default,
+    torch.ops.aten.max_pool2d.default,
+    torch.ops.aten.max_pool2d_with_indices.default,
+    torch.ops.aten.max_pool3d.default,
     torch.ops.aten.pad.default,
     torch.ops.aten.softplus.default,
     torch.ops.aten.sum.dim_IntList,

@@ -6,15 +6,19 @@ from collections.abc import Callable
 
 from ...validate.vacuity import Coverage, coverage
 from ..artifact import NotRun
+from ..mapped import Mapped
 from ..subject import Subject, arguments, model_input
 from .check import Check
 from .sensitivity import Estimates, confirm, estimate
 
 
-def estimated(subject: Subject) -> Estimates:
-    """How far the corruption of each tensor moves the outputs, for all files; one sample shows what it shows."""
+def estimated(subject: Subject, memory: Mapped) -> Estimates:
+    """How far the corruption of each tensor moves the outputs, for all files. One sample shows what it shows.
+
+    `memory` is where the weights are.
+    """
     inputs, named = arguments(subject.loaded, [values[: subject.batch] for values in model_input(subject)])
-    return estimate(subject.loaded.module, inputs, named)
+    return estimate(subject.loaded.module, inputs, named, memory=memory)
 
 
 def cover(checks: tuple[Check, ...], estimates: Callable[[], Estimates]) -> Coverage | NotRun:
