@@ -25,7 +25,7 @@ from ..validate.layer_errors import ALLOWED, Layer, excess, relative
 from .artifact import Artifact
 from .forced import Rounds, run_forced, streams
 from .join_by_value import join_by_value, makes_floats, shape_of
-from .legalize import legalize, module_paths
+from .legalize import legalized, module_paths
 from .points import CHUNK_BYTES, Opened, in_chunks, open_points
 from .points import Tensor as Point
 from .source_line import source_line
@@ -62,7 +62,7 @@ def compare_layers(
     gives at most about `chunk_bytes` of tensors.
     """
     if artifact.format == COREML:
-        program = legalize(program, precision=artifact.precision, float32=kept_in_float32(artifact))
+        program = legalized(program, precision=artifact.precision, float32=kept_in_float32(artifact))
     else:
         rounds = "all values"
     opened = open_points(artifact, feed, mode=MODES[rounds])

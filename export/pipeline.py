@@ -24,7 +24,7 @@ from .check import Yardstick, check, explained, yardstick
 from .cover import cover
 from .job import Job
 from .labels import read_labels
-from .legalize import legalize
+from .legalize import legalized
 from .mapped import mapped
 from .metadata import input_contract, metadata_of, static_form
 from .precision.find import find_precision
@@ -157,7 +157,7 @@ def _settle_precision(
     """The job with the operators that stay in float32, and the plan where they were searched for."""
     if job.precision_file is not None:
         try:
-            names = names_for(job.precision_file, legalize(prepared.program))
+            names = names_for(job.precision_file, legalized(prepared.program))
         except PlanError as error:
             raise UsageError(str(error)) from error
         return replace(job, request=replace(job.request, float32=names)), None

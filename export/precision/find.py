@@ -17,7 +17,7 @@ from .. import to_coreml
 from ..artifact import Artifact, NotRun
 from ..check import Check, check, explained, laid_out, tolerance, yardstick
 from ..job import Job
-from ..legalize import legalize
+from ..legalize import legalized
 from ..program import Prepared
 from ..subject import Subject, truth
 from .causes import Range, ranges
@@ -92,7 +92,7 @@ class _Attempt:
     def plan(
         self, kept: Sequence[Kept], excess: float | None, made: Artifact, plain: Artifact, trials: int, reason: str
     ) -> Plan:
-        legal = legalize(self._prepared.program)
+        legal = legalized(self._prepared.program)
         return Plan(
             schema=SCHEMA,
             variant=self._subject.loaded.variant.name,
