@@ -6,13 +6,12 @@
 
 Files are ONNX float32, Core ML float32 and Core ML float16. Faults: the preparation of the picture (red for blue,
 range, mean, std), the classes (exchanged, shifted, reversed), and single weights, attributes and operators (those of
-the tests, `layer_faults.py`). A fault
-counts if it moves the file's own outputs by more than SHOWS, measured between the right file and the wrong one: what
-cannot be seen in the outputs nobody can be asked to find. Found means that the check fails; placed means that its
-findings name the right stage, and for a weight, an attribute or an operator the first tensor that it makes wrong (or,
-where that has no counterpart in PyTorch, the next one that has). False alarms: right files on other inputs, seeds 0 to 4. Rows are kept in
-`parity_faults.json`; `parity_faults.md` is written from them after each row. Every fault is written into the right
-file (`file_faults.py`), and the model is loaded, folded and run once for all of its faults.
+the tests, `layer_faults.py`). Every fault is written into the right file, and the model is loaded, folded and run once
+for all of them. A fault counts if it moves the file's own outputs by more than SHOWS, measured between the right file
+and the wrong one: what cannot be seen in the outputs nobody can be asked to find. Found means that the check fails;
+placed means that its findings name the right stage, and for a weight, an attribute or an operator the first tensor that
+it makes wrong (or, where that has no counterpart in PyTorch, the next one that has). False alarms: right files on other
+inputs, seeds 0 to 4. Rows are kept in `parity_faults.json`; `parity_faults.md` is written from them after each row.
 """
 
 # pyright: reportMissingImports=false

@@ -17,6 +17,7 @@ from .. import mil
 from . import to_coreml, to_onnx
 from .artifact import Artifact, TensorSpec, files_of, sha256_on_disk
 from .mapping import COLOURS
+from .mlpackage import content_sha256
 
 if TYPE_CHECKING:
     from ..mil.features import Feature
@@ -142,7 +143,7 @@ def _core_ml(path: Path) -> Artifact:
         inputs=tuple(_feature(given, given.shape) for given in model.inputs),
         outputs=tuple(_feature(made, shapes.get(made.name)) for made in model.outputs),
         bytes=sum(file.stat().st_size for file in files_of(path)),
-        sha256=sha256_on_disk(path),
+        sha256=content_sha256(path),
         operations=dict(sorted(Counter(made.type for made in operations).items())),
         export_id="",
         modules={},
