@@ -130,7 +130,7 @@ def _stages(row: Row, folder: Path) -> Iterator[str]:
     row.batch_norms = folded.before.batch_norms, folded.after.batch_norms
     yield "capture"
     yield "fold"
-    ours = yardstick(taken, folded, {"float32", "float16"})
+    ours = yardstick(taken, folded, prepared.captured, {"float32", "float16"})
     for name, form in FORMATS.items():
         try:
             artifact = form.convert(

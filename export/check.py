@@ -55,16 +55,19 @@ class Yardstick:
     costs: dict[tuple[str, Rounds], Values]
     """(precision, what is rounded to it) → the folded model's answers. Float32 has none: its cost is the floor."""
     neighbours: dict[tuple[str, Rounds], list[Values]]
-    """The same key → its answers under noise of that size; empty for a model that makes no choices."""
+    """The same key → the unfolded model's answers under noise of that size; empty where it makes no choices."""
     fixed: tuple[str, ...] = ()
     """The outputs that no input reaches."""
     graph: bool = False
     """Whether the costs of rounded weights are those of the very constants that a float16 file stores."""
 
 
-def yardstick(subject: Subject, folded: Folded, precisions: set[str], mixed: Mixed | None = None) -> Yardstick:
+def yardstick(
+    subject: Subject, folded: Folded, captured: GraphModule, precisions: set[str], mixed: Mixed | None = None
+) -> Yardstick:
     """Run the model in the ways that the files' precisions call for.
 
+    `captured` is the graph before folding: how near its choices are to a tie must not depend on what is to be judged.
     `mixed` is the program that a float16 file is converted from, with the nodes that it keeps in float32. Without it
     the weights of the folded model are rounded, and not the constants inside operators: the graph is then not judged
     on its own.
@@ -83,10 +86,10 @@ def yardstick(subject: Subject, folded: Folded, precisions: set[str], mixed: Mix
             else answers_of_rounded_weights(module, inputs, size)
         )
     near: dict[tuple[str, Rounds], list[Values]] = {}
-    if decisions(module):
+    if decisions(captured):
         everywhere: list[tuple[str, Rounds]] = [(precision, "all values") for precision in sorted(precisions)]
         for key in {**dict.fromkeys(everywhere), **dict.fromkeys(costs)}:
-            found = neighbours(module, inputs, key[0], size, weights_only=key[1] == "weights")
+            found = neighbours(captured, inputs, key[0], size, weights_only=key[1] == "weights")
             near[key] = [named(one) for one in found]
     fixed = tuple(
         name for name, reached in zip(subject.output_names, reached_outputs(module), strict=True) if not reached

@@ -119,7 +119,8 @@ def _fill(room: Path, job: Job, loaded: Subject, prepared: Prepared, stages: Sta
     gc.collect()  # the converters leave copies of the weights behind, in cycles
     with stages("run the model for comparison"):
         mixed = prepared.program, job.request.float32
-        ours = yardstick(loaded, prepared.folded, {artifact.precision for artifact in artifacts}, mixed)
+        precisions = {artifact.precision for artifact in artifacts}
+        ours = yardstick(loaded, prepared.folded, prepared.captured, precisions, mixed)
     results = tuple(_result(artifact, job, loaded, prepared, ours, stages) for artifact in artifacts)
     measured = {}
     if job.checks.benchmark:

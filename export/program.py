@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
+from torch.fx import GraphModule
 
 from ..reparam import RULES, Folded, capture, fold
 from ..reparam.not_captured import require_fixed_sizes
@@ -21,10 +22,11 @@ from .subject import Subject, arguments, captured_form
 
 @dataclass(frozen=True)
 class Prepared:
-    """The folded model as a program, and the account of its folding."""
+    """The folded model as a program, the account of its folding, and what was captured before it."""
 
     program: ExportedProgram
     folded: Folded
+    captured: GraphModule
 
 
 def prepare(
@@ -40,7 +42,7 @@ def prepare(
         folded = fold(captured, RULES, keep=keep)
     with stages("capture the folded model"):
         program = torch.export.export(folded.module, example, named, dynamic_shapes=shapes, strict=False)
-    return Prepared(program, folded)
+    return Prepared(program, folded, captured)
 
 
 def _example(subject: Subject, job: Job) -> tuple[Tensor, ...]:

@@ -125,8 +125,8 @@ def measured(
         bare = Yardstick(truth(loaded), loaded.reference, {}, {})
         return Measured(loaded, bare, NotRun(str(error).partition("\n")[0]))
     with stages("run the model for comparison"):
-        ours = yardstick(loaded, prepared.folded, {artifact.precision for artifact in artifacts})
-        return Measured(loaded, ours, prepared)
+        precisions = {artifact.precision for artifact in artifacts}
+        return Measured(loaded, yardstick(loaded, prepared.folded, prepared.captured, precisions), prepared)
 
 
 def check_file(target: Target, way: Bridge, model: Measured, asked: Asked) -> FileCheck:

@@ -1,12 +1,12 @@
-"""What a precision must cost: the folded model with its values rounded, or blurred, and no converter involved.
+"""What a precision must cost: the model with its values rounded, or blurred, and no converter involved.
 
 Two costs of float16, for two ways in which the executor runs a float16 file. With the weights alone rounded and all
 arithmetic in float64, what is left is the price of storing weights in float16: the exact mode's yardstick. With
 weights, inputs and the result of each operator rounded and float32 inside an operator, it is what a float16 program
 declares. The nodes of a `Decision` are left in float32, as in the file.
 
-A model that chooses among tokens is also run with noise of that size (`neighbours`): a choice flips where its margin is
-smaller than the error, and how many do shows only in several runs. See `validate/choices.py`.
+A model that chooses among tokens is also run, unfolded, with noise of that size (`neighbours`): a choice flips where
+its margin is smaller than the error, and how many do shows only in several runs. See `validate/choices.py`.
 
 No run holds the weights a second time: each is changed when an operator reads it, and forgotten.
 """
@@ -85,7 +85,7 @@ def answers_of_mixed(
 def neighbours(
     module: GraphModule, inputs: Sequence[Tensor], precision: str, size: int = 1, *, weights_only: bool = False
 ) -> list[list[NDArray]]:
-    """All outputs of NEIGHBOURS runs of a folded graph with noise as large as the rounding of `precision`.
+    """All outputs of NEIGHBOURS runs of a captured graph with noise as large as the rounding of `precision`.
 
     Every value is blurred but those inside a `Decision`, or with `weights_only` the weights and inputs alone.
     """
@@ -111,7 +111,7 @@ def blurred(value: Tensor, size: float, draw: torch.Generator) -> Tensor:
 
 
 def decisions(module: GraphModule) -> set[Node]:
-    """The nodes that stay in float32 in a float16 file."""
+    """The nodes of choices, which stay in float32 in a float16 file."""
     return {node for node in module.graph.nodes if in_decision(node)}
 
 

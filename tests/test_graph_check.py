@@ -26,7 +26,7 @@ def test_a_fault_below_the_bound_of_float16_is_seen(tmp_path: Path) -> None:
     prepared = prepare(model, job, Stages(lambda stage: None))
     names = {"input_names": model.input_names, "output_names": model.output_names, "export_id": ""}
     good = to_coreml.convert(prepared.program, tmp_path / "good.mlpackage", Request(), {}, **names)
-    ours = yardstick(model, prepared.folded, {"float16"}, (prepared.program, ()))
+    ours = yardstick(model, prepared.folded, prepared.captured, {"float16"}, (prepared.program, ()))
     exact = check(good, model, ours, job.checks)[0]
     assert isinstance(exact.parity, Parity)
     assert exact.parity.verdict == "passed"

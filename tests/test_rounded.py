@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -15,12 +16,17 @@ from contract import TINY_SWAG
 from fuseport import models
 from fuseport.export import to_onnx
 from fuseport.export.artifact import Artifact, NotRun
+from fuseport.export.check import yardstick
 from fuseport.export.job import Checks, Job, Source
 from fuseport.export.pipeline import export
+from fuseport.export.program import prepare
 from fuseport.export.request import Request
 from fuseport.export.rounded import answers_of_rounded_values, answers_of_rounded_weights, blurred, neighbours
+from fuseport.export.stages import Stages
+from fuseport.export.subject import model_input, subject
 from fuseport.models import swag
 from fuseport.reparam import RULES, capture, fold
+from fuseport.validate.parity import compare
 from golden_weights import assert_close, image
 from numpy.typing import NDArray
 from swag_golden import tiny
@@ -107,3 +113,20 @@ def test_a_file_that_chooses_otherwise_fails(tmp_path: Path, monkeypatch: pytest
     report = export(job("e_vit_tiny_in1k", tmp_path, "onnx"))
     assert report.outcome == "failed"
     assert "settled labels differ, and rounding explains 0" in report.reason
+
+
+@pytest.mark.usefixtures("listed")
+def test_a_wrong_fold_does_not_explain_its_own_choices(tmp_path: Path) -> None:
+    asked = job("e_vit_tiny_in1k", tmp_path, "onnx", samples=1)
+    model = subject(asked)
+    prepared = prepare(model, asked, Stages())
+    wrong = copy.deepcopy(prepared.folded.module)
+    for weight in wrong.parameters():
+        weight.data = weight.data.flip(0)
+    x = model_input(model)
+    ours = yardstick(model, replace(prepared.folded, module=wrong), prepared.captured, {"float32"})
+    given = dict(zip(model.output_names, neighbours(wrong, x, "float32")[0], strict=True))
+    found = compare(
+        ours.truth, ours.reference, given, neighbours=ours.neighbours["float32", "all values"], labels=model.choices
+    )
+    assert {output.verdict for output in found.outputs if output.name in model.choices} == {"failed"}

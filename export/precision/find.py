@@ -86,7 +86,8 @@ class _Attempt:
             output_names=subject.output_names,
             export_id="",
         )
-        ours = yardstick(subject, self._prepared.folded, {artifact.precision}, (program, tuple(kept)))
+        prepared, mixed = self._prepared, (program, tuple(kept))
+        ours = yardstick(subject, prepared.folded, prepared.captured, {artifact.precision}, mixed)
         return artifact, explained(check(artifact, subject, ours, self._job.checks), artifact, subject, program)
 
     def plan(
