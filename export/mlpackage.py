@@ -17,9 +17,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from google.protobuf.message import DecodeError
-
-from ..mil.schema import model_message
 from .artifact import TensorSpec, sha256_on_disk
 
 MODEL = Path("com.apple.CoreML/model.mlmodel")
@@ -42,6 +39,10 @@ def content_sha256(package: Path) -> str:
     """The hash of a package of any tool, free of what coremltools makes anew in each conversion: random identifiers in
     the manifest, and the date. Of a finished package it is the plain one, and of one whose parts cannot be read too.
     """
+    from google.protobuf.message import DecodeError
+
+    from ..mil.schema import model_message  # it needs coremltools' messages, which `--help` must not load
+
     instead: dict[Path, bytes] = {}
     spec = model_message()
     try:
