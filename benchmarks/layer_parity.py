@@ -22,12 +22,12 @@ from typing import Any
 import click
 import torch
 from fuseport import mil
-from fuseport.export import to_coreml, to_onnx
 from fuseport.export.artifact import Artifact
-from fuseport.export.forced import Stream, run_alone
+from fuseport.export.formats import to_coreml, to_onnx
 from fuseport.export.job import Job, Source
-from fuseport.export.layer_parity import Comparison, compare_layers
 from fuseport.export.program import prepare
+from fuseport.export.proof.forced import Stream, run_alone
+from fuseport.export.proof.layer_parity import Comparison, compare_layers
 from fuseport.export.request import Request
 from fuseport.export.stages import Stages
 from fuseport.export.subject import network_input, subject

@@ -26,6 +26,7 @@ from . import (
     spelled_norm,
     stored,
     token_map,
+    transposed_product,
     transposed_softmax,
     unbound,
 )
@@ -54,6 +55,7 @@ RULES = (
     unbound,
     token_map,
     transposed_softmax,
+    transposed_product,
     pooled,
     multiplied,
     one_group,

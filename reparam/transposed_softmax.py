@@ -15,6 +15,7 @@ from torch.fx import GraphModule, Node
 
 from .graph import arguments, call, is_op, module_path, only_user, shape
 from .rewrite import Match
+from .transposed_product import turns_matrices
 
 NAME = "transposed-softmax"
 
@@ -29,7 +30,7 @@ class _Factor:
 
 def find(module: GraphModule) -> Iterator[Match]:
     for turn in module.graph.nodes:
-        if not _turns(turn):
+        if not turns_matrices(turn):
             continue
         (softmax,) = turn.all_input_nodes
         if not is_op(softmax, "softmax") or not _is_over_last(softmax) or only_user(softmax) is not turn:
@@ -43,22 +44,13 @@ def find(module: GraphModule) -> Iterator[Match]:
             yield Match(tuple(sorted((*gone, scores, softmax, turn))), (turn,), module_path(turn), plan=factors)
 
 
-def _turns(node: object) -> bool:
-    """Whether a call exchanges the last two axes."""
-    if not is_op(node, "transpose"):
-        return False
-    assert isinstance(node, Node)
-    given, rank = arguments(node), len(shape(node))
-    return {given["dim0"] % rank, given["dim1"] % rank} == {rank - 2, rank - 1}
-
-
 def _is_over_last(softmax: Node) -> bool:
     given, rank = arguments(softmax), len(shape(softmax))
     return given["dim"] % rank == rank - 1 and given.get("dtype") is None
 
 
 def _factor(factor: Node, scores: Node) -> _Factor:
-    turned = factor.args[0] if _turns(factor) and only_user(factor) is scores else None
+    turned = factor.args[0] if turns_matrices(factor) and only_user(factor) is scores else None
     return _Factor(factor, turned if isinstance(turned, Node) else None)
 
 

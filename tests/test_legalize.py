@@ -8,7 +8,7 @@ import weakref
 import pytest
 import torch
 from fuseport.export.artifact import NotConverted
-from fuseport.export.legalize import indexes_beyond_int16, legalize, legalized, module_paths
+from fuseport.export.lowering.legalize import indexes_beyond_int16, legalize, legalized, module_paths
 from programs import Net, captured, net
 from torch import Tensor, nn
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from coremltools.proto import FeatureTypes_pb2, Model_pb2
 from fuseport import mil
-from fuseport.export import mlpackage
 from fuseport.export.artifact import TensorSpec, sha256_on_disk
+from fuseport.export.formats import mlpackage
 from fuseport.mil.schema import model_message
 
 DATE = "com.github.apple.coremltools.conversion_date"
