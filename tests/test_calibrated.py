@@ -73,7 +73,7 @@ def test_a_model_that_fits_is_left_as_it_is() -> None:
 
 def test_pairs_are_a_little_apart() -> None:
     pairs = calibrated._in_pairs(torch.arange(1.0, 6.0).double())
-    assert torch.allclose(pairs, torch.tensor([1, 2, 1 + 3e-6, 2 + 4e-6, 5]).double(), rtol=0, atol=1e-12)
+    assert torch.allclose(pairs, torch.tensor([1, 2, 1 + 3e-6, 2 + 4e-6, 5], dtype=torch.float64), rtol=0, atol=1e-12)
     assert calibrated._in_pairs(torch.tensor([1, 2, 3, 4])).tolist() == [1, 2, 1, 2]
     assert calibrated._apart(pairs[:4, None], 4) == pytest.approx(5e-6 / 5**0.5, rel=0.2)
     assert calibrated._apart(pairs[:3, None], 4) == 0
