@@ -101,9 +101,9 @@ def examine(variant: str, out: Path) -> None:
 def _stages(row: Row, folder: Path) -> Iterator[str]:
     """Do one stage after the other, yielding its name when it is through; what fails is noted in the row."""
     from fuseport.export import FORMATS
-    from fuseport.export.check import check, explained, yardstick
     from fuseport.export.job import Checks, Job, Source
     from fuseport.export.program import prepare
+    from fuseport.export.proof.check import check, explained, yardstick
     from fuseport.export.request import Request
     from fuseport.export.stages import Stages
     from fuseport.export.subject import subject

@@ -20,13 +20,13 @@ from typing import Any
 import click
 import torch
 from fuseport import mil
-from fuseport.export import to_coreml, to_onnx
 from fuseport.export.artifact import Artifact
+from fuseport.export.formats import to_coreml, to_onnx
 from fuseport.export.job import Job, Source
-from fuseport.export.layer_parity import compare_layers
-from fuseport.export.points import open_points
 from fuseport.export.program import Prepared, prepare
+from fuseport.export.proof.layer_parity import compare_layers
 from fuseport.export.request import Request
+from fuseport.export.saved.points import open_points
 from fuseport.export.stages import Stages
 from fuseport.export.subject import Subject, network_input, subject
 from fuseport.validate.layer_errors import first_jump

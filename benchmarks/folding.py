@@ -21,7 +21,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from fuseport.export import to_coreml, to_onnx
+from fuseport.export.formats import to_coreml, to_onnx
 from fuseport.export.request import Request
 from fuseport.reparam import RULES, Folded, capture, fold
 from rich.progress import track

@@ -40,7 +40,7 @@ import onnx
 import onnxruntime
 import onnxsim
 import torch
-from fuseport.export import to_onnx
+from fuseport.export.formats import to_onnx
 from fuseport.export.request import Request
 from fuseport.reparam import RULES, capture, fold
 from timm_models import conditioned, relative_error, reparameterized

@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 import torch
 from fuseport import mil, models
-from fuseport.export.legalize import legalize
+from fuseport.export.lowering.legalize import legalize
 from fuseport.models.conditioned import drawn_pictures, fill_conditioned_
 
 FAMILIES = [

@@ -31,16 +31,17 @@ import click
 import numpy as np
 import torch
 from fuseport import mil
-from fuseport.export import FORMATS, recheck
+from fuseport.export import FORMATS
 from fuseport.export.artifact import Artifact, NotRun, in_one_line
-from fuseport.export.engines import engines
 from fuseport.export.job import Checks, Job, Source
-from fuseport.export.mapping import bridge
 from fuseport.export.program import Prepared, prepare
+from fuseport.export.recheck import recheck
+from fuseport.export.recheck.mapping import bridge
+from fuseport.export.recheck.targets import Asked, target
 from fuseport.export.request import Request
+from fuseport.export.saved.engines import engines
 from fuseport.export.stages import Stages
 from fuseport.export.subject import Subject, subject, subject_of
-from fuseport.export.targets import Asked, target
 from fuseport.validate.parity import predict
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))

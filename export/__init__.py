@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import to_coreml, to_onnx
+from .formats import to_coreml, to_onnx
 
 if TYPE_CHECKING:
     from .api import export_model

@@ -22,12 +22,12 @@ from ..models.user_model import load_module
 from ..models.variant import Preprocessing
 from .artifact import Artifact, NotRun
 from .job import Checks, Source
-from .mapping import COLOURS
-from .opened import open_artifact
 from .quiet import quiet
-from .recheck import CheckReport, recheck
-from .stored import Stored
-from .targets import Asked
+from .recheck.mapping import COLOURS
+from .recheck.recheck import CheckReport, recheck
+from .recheck.stored import Stored
+from .recheck.targets import Asked
+from .saved.opened import open_artifact
 
 
 class NotAssertable(ValueError):

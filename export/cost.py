@@ -91,11 +91,11 @@ class CostReports:
 def cost(given: Given) -> CostReport:
     """What the subject costs for one picture. Raises ValueError in one line for what cannot be read or captured."""
     if given.kind == "onnx":
-        from .onnx_cost import onnx_layers
+        from .saved.onnx_cost import onnx_layers
 
         return _report(given, *onnx_layers(given.file))
     if given.kind == "coreml":
-        from .mil_cost import mil_layers
+        from .saved.mil_cost import mil_layers
 
         return _report(given, *mil_layers(given.file))
     return _model_cost(given)

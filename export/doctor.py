@@ -189,7 +189,7 @@ def _format(name: str) -> Callable[[Path], str]:
 
 def _traced(folder: Path) -> str:
     """coremltools' older route. fuseport does not use it, but scripts of the user's may."""
-    from .to_coreml import translate_traced
+    from .formats.to_coreml import translate_traced
 
     tiny = _tiny()
     try:

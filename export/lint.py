@@ -16,7 +16,7 @@ from ..mil.features import read_interface
 from ..mil.lint import CHIPS, LEVELS, RULES, Level
 from ..mil.package import open_package
 from .artifact import files_of
-from .modules import EXPORT_ID, modules_beside
+from .saved.modules import EXPORT_ID, modules_beside
 from .waivers import Waiver
 
 SCHEMA = "fuseport.lint/1"

@@ -20,20 +20,20 @@ from ..reparam import by_module
 from . import FORMATS
 from .artifact import Artifact, export_id
 from .atomic import NotWritten, staging
-from .check import Yardstick, check, explained, yardstick
-from .cover import cover
 from .job import Job
 from .labels import read_labels
-from .legalize import legalize
+from .lowering.legalize import legalize
 from .mapped import mapped
 from .metadata import input_contract, metadata_of, static_form
 from .precision.find import find_precision
 from .precision.plan import Plan, PlanError, names_for, read_plan
+from .profile.timing import latencies
 from .program import Prepared, prepare
+from .proof.check import Yardstick, check, explained, yardstick
+from .proof.cover import cover
 from .report import SCHEMA, ExportReport, Result, outcome_of, report_json
 from .stages import Stages
 from .subject import Subject, subject
-from .timing import latencies
 
 
 class UsageError(ValueError):

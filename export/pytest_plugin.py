@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from .recheck import CheckReport
+    from .recheck.recheck import CheckReport
 
 
 @pytest.fixture(name="assert_parity", scope="session")

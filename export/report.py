@@ -19,9 +19,9 @@ from ..reparam import Folded, ModuleCost
 from ..validate.latency import Latency
 from ..validate.vacuity import Coverage
 from .artifact import Artifact, NotRun
-from .check import Check
 from .job import Checks, Source
 from .precision.plan import Plan
+from .proof.check import Check
 from .request import Request
 from .stages import Stage
 

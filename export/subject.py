@@ -24,11 +24,11 @@ from ..models.transfer import Progress
 from ..models.variant import Preprocessing
 from ..reparam.culprit import culprit
 from ..validate.pictures import normalise, pictures, pictures_uint8
-from .float64 import wide_answers
 from .job import Job
 from .loading import loaded_of
+from .proof.float64 import wide_answers
+from .proof.samples import answers
 from .request import ImageInput
-from .samples import answers
 
 Values = dict[str, NDArray]
 

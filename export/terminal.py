@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ..validate.latency import Latency
-    from .check import Check
-    from .drift import Watched
-    from .recheck import CheckReport
+    from .proof.check import Check
+    from .recheck.drift import Watched
+    from .recheck.recheck import CheckReport
     from .report import Checked, ExportReport
 
 WIDTH = 116

@@ -20,8 +20,8 @@ from torch.nn import functional
 from ..reparam import RULES, capture, fold
 from . import FORMATS
 from .artifact import NotRun
-from .engines import engines
 from .request import Request
+from .saved.engines import engines
 
 
 class Net(nn.Module):

@@ -91,6 +91,17 @@ def shape(node: Node) -> tuple[Any, ...]:
     return tuple(node.meta["val"].shape)
 
 
+def axis_order(node: Node) -> list[int]:
+    """Which axis of the input each axis of the output of a permute, transpose or mT is."""
+    given, rank = arguments(node), len(shape(node))
+    if is_op(node, "permute"):
+        return [axis % rank for axis in given["dims"]]
+    order = list(range(rank))
+    one, other = (given.get(name, default) % rank for name, default in (("dim0", -2), ("dim1", -1)))
+    order[one], order[other] = other, one
+    return order
+
+
 def dtype(node: Node) -> torch.dtype:
     return node.meta["val"].dtype
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
-from .graph import arguments, call, is_op, module_path, only_user, shape, with_arguments
+from .graph import arguments, axis_order, call, is_op, module_path, only_user, shape, with_arguments
 from .rewrite import Match
 
 NAME = "late-split"
@@ -53,24 +53,13 @@ def _common(split: Node, moves: list[Node]) -> _Move | None:
     if any(len(move.all_input_nodes) != 1 for move in moves):
         return None
     if all(is_op(move, "permute", "transpose") for move in moves):
-        orders = [_order(move) for move in moves]
+        orders = [axis_order(move) for move in moves]
         if any(order != orders[0] for order in orders):
             return None
         return _Move(torch.ops.aten.permute.default, (orders[0],), orders[0].index(axis))
     if all(is_op(move, *_RESHAPES) for move in moves):
         return _reshape(split, moves, axis)
     return None
-
-
-def _order(node: Node) -> list[int]:
-    """Which axis of the input each axis of the output is."""
-    given, rank = arguments(node), len(shape(node))
-    if is_op(node, "permute"):
-        return [axis % rank for axis in given["dims"]]
-    order = list(range(rank))
-    one, other = given["dim0"] % rank, given["dim1"] % rank
-    order[one], order[other] = other, one
-    return order
 
 
 def _reshape(split: Node, moves: list[Node], axis: int) -> _Move | None:

@@ -14,7 +14,7 @@ from torch.fx import GraphModule, Node
 
 from .affine import affine_of
 from .batch_norm import is_batch_norm
-from .graph import arguments, call, dtype, is_op, module_path, only_user, shape
+from .graph import arguments, axis_order, call, dtype, is_op, module_path, only_user, shape
 from .rewrite import Match
 
 NAME = "no-effect"
@@ -95,18 +95,7 @@ def rewrite(module: GraphModule, match: Match) -> tuple[Node, ...]:
     if _kind(last) != "permutation":
         lengths = [-1 if isinstance(length, torch.SymInt) else length for length in shape(last)]
         return (call(module, torch.ops.aten.reshape.default, (read, lengths), like=last),)
-    order = [_order(match.nodes[0])[place] for place in _order(last)]
+    order = [axis_order(match.nodes[0])[place] for place in axis_order(last)]
     if order == list(range(len(order))):
         return (read,)
     return (call(module, torch.ops.aten.permute.default, (read, order), like=last),)
-
-
-def _order(node: Node) -> list[int]:
-    """Which axis of the input each axis of the output is."""
-    given, rank = arguments(node), len(shape(node))
-    if is_op(node, "permute"):
-        return [axis % rank for axis in given["dims"]]
-    order = list(range(rank))
-    one, other = given["dim0"] % rank, given["dim1"] % rank
-    order[one], order[other] = other, one
-    return order

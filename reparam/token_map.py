@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
-from .graph import arguments, call, constant, double, is_op, module_path, only_user, put, shape, tied
+from .graph import arguments, axis_order, call, constant, double, is_op, module_path, only_user, put, shape, tied
 from .into_weights import why_not_stored
 from .rewrite import Match
 
@@ -77,12 +77,7 @@ def _map_of(tokens: Node) -> Node | None:
 
 def _swaps(node: Node) -> bool:
     """Whether a move of a value of three axes exchanges the last two."""
-    if len(shape(node)) != 3:
-        return False
-    given = arguments(node)
-    if is_op(node, "permute"):
-        return [axis % 3 for axis in given["dims"]] == [0, 2, 1]
-    return {given["dim0"] % 3, given["dim1"] % 3} == {1, 2}
+    return len(shape(node)) == 3 and axis_order(node) == [0, 2, 1]
 
 
 def _follow(module: GraphModule, source: Node, tokens: Node, shared: set[str]) -> _Stretch | None:

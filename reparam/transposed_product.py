@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import torch
 from torch.fx import GraphModule, Node
 
-from .graph import arguments, call, is_op, module_path, only_user, shape
+from .graph import arguments, axis_order, call, is_op, module_path, only_user, shape
 from .rewrite import Match
 
 NAME = "transposed-product"
@@ -40,11 +40,8 @@ def turns_matrices(node: object) -> bool:
     if not is_op(node, "transpose", "permute", "mT"):
         return False
     assert isinstance(node, Node)
-    given, rank = arguments(node), len(shape(node))
-    turned = [*range(rank - 2), rank - 1, rank - 2]
-    if is_op(node, "permute"):
-        return [axis % rank for axis in given["dims"]] == turned
-    return is_op(node, "mT") or {given["dim0"] % rank, given["dim1"] % rank} == set(turned[-2:])
+    rank = len(shape(node))
+    return axis_order(node) == [*range(rank - 2), rank - 1, rank - 2]
 
 
 def _unturned(factor: Node, product: Node) -> Node:

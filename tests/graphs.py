@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import ModuleType
 
 import torch
 from fuseport.reparam import RULES, Folded, capture, fold
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
+
+
+class Formula(nn.Module):
+    """A formula in a computed value and a stored constant."""
+
+    def __init__(self, formula: Callable[[Tensor, Tensor], Tensor], *shape: int) -> None:
+        super().__init__()
+        self.c, self.formula = nn.Parameter(torch.empty(shape)), formula
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.formula(x.relu(), self.c)
+
+
+class Apply(nn.Module):
+    """A formula in the value that comes in."""
+
+    def __init__(self, formula: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.formula = formula
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.formula(x)
 
 
 def ready(module: nn.Module, seed: int = 0) -> nn.Module:

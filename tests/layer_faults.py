@@ -11,7 +11,7 @@ from typing import Any
 import mil_mutations
 import numpy as np
 import onnx
-from fuseport.export.points import Tensor
+from fuseport.export.saved.points import Tensor
 from onnx import numpy_helper
 
 CORE_ML = (

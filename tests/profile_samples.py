@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from fuseport.export.artifact import NotRun
-from fuseport.export.profile_report import (
+from fuseport.export.profile.profile_report import (
     SCHEMA,
     Conditions,
     Entrant,

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from fuseport.export import to_onnx
 from fuseport.export.artifact import Artifact, NotConverted
-from fuseport.export.attention import attention, expand_attention
+from fuseport.export.formats import to_onnx
+from fuseport.export.lowering.attention import attention, expand_attention
 from fuseport.export.request import Request
 from programs import NAMES, captured
 from torch import Tensor, nn
@@ -76,7 +76,7 @@ def test_it_becomes_onnx(tmp_path: Path, shape: tuple[int, ...], masked: bool) -
 
 
 def test_torch_alone_cannot_write_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fuseport.export.attention.expand_attention", lambda program, **_: program)
+    monkeypatch.setattr("fuseport.export.lowering.attention.expand_attention", lambda program, **_: program)
     with pytest.raises(NotConverted, match="only 4D query, key, and value are supported"):
         written(tmp_path, Attending(masked=False), drawn(1, 3, 5, 8).float())
 

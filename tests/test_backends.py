@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fuseport.export import session
 from fuseport.export.artifact import NotRun
 from fuseport.export.backends import BACKENDS, Backend, CannotRun, core_ml, onnx_runtime, pytorch
-from fuseport.export.contestants import Contestant, feed, open_contestant
 from fuseport.export.given import Given, given
 from fuseport.export.job import Source
-from fuseport.export.profile_report import Placed
-from fuseport.export.work import work_of
+from fuseport.export.profile.contestants import Contestant, feed, open_contestant
+from fuseport.export.profile.profile_report import Placed
+from fuseport.export.profile.work import work_of
+from fuseport.export.saved import session
 from fuseport.models.inputs import parse
 from mil_build import Program, Ref, affine_program
 from PIL import Image

@@ -7,7 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fuseport.export.baseline import SCHEMA, Accepted, Baseline, BaselineError, Entry, Figures, as_text, read_baseline
+from fuseport.export.recheck.baseline import (
+    SCHEMA,
+    Accepted,
+    Baseline,
+    BaselineError,
+    Entry,
+    Figures,
+    as_text,
+    read_baseline,
+)
 
 ENTRY = Entry(
     against="shvit_s4, weights: random",

@@ -9,8 +9,8 @@ import coremltools
 import pytest
 import torch
 from coremltools.proto import MIL_pb2
-from fuseport.export import classifier, to_coreml
 from fuseport.export.artifact import NotConverted, TensorSpec
+from fuseport.export.formats import classifier, to_coreml
 from fuseport.export.quiet import quiet
 from fuseport.export.request import Request
 from programs import NAMES, Net, captured, net

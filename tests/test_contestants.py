@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fuseport.export.artifact import NotRun, TensorSpec
-from fuseport.export.contestants import Ready, UnknownBackendError, feed, line_up, open_contestant
 from fuseport.export.given import given
 from fuseport.export.job import Source
+from fuseport.export.profile.contestants import Ready, UnknownBackendError, feed, line_up, open_contestant
 from profile_samples import small_onnx
 
 SOURCE = Source(variant="")

@@ -56,7 +56,9 @@ def test_the_command_prints_a_table_or_json():
 
 @pytest.mark.usefixtures("tiny")
 def test_the_least_time_on_this_machine_is_told(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("fuseport.export.rooflines.roofline", lambda threads: Roofline(1e9, 1e12, threads, "given"))
+    monkeypatch.setattr(
+        "fuseport.export.profile.rooflines.roofline", lambda threads: Roofline(1e9, 1e12, threads, "given")
+    )
     done = CliRunner().invoke(command, ["shvit_tiny", "--roofline", "--threads", "2"])
     assert done.exit_code == 0, done.output
     for told in ("this machine, 2 threads: 1.0 GFLOP/s, 1,000.0 GB/s, ridge 0.0 FLOP/byte", "compute"):

@@ -18,9 +18,9 @@ import onnx
 import pytest
 from fuseport.export.artifact import NotRun
 from fuseport.export.diff.compare import Difference, diff
-from fuseport.export.opened import ArtifactError
 from fuseport.export.page.write import render
 from fuseport.export.report import report_json
+from fuseport.export.saved.opened import ArtifactError
 from mil_build import Program, Ref
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper

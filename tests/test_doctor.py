@@ -10,8 +10,9 @@ from types import SimpleNamespace
 
 import pytest
 import torchvision
-from fuseport.export import doctor, to_onnx
+from fuseport.export import doctor
 from fuseport.export.doctor import Probe, Wrong, diagnose, remedy
+from fuseport.export.formats import to_onnx
 from test_cli import run
 
 

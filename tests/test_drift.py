@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fuseport.export.baseline import Accepted, Baseline, Entry, Figures
-from fuseport.export.drift import drift, updated
+from fuseport.export.recheck.baseline import Accepted, Baseline, Entry, Figures
+from fuseport.export.recheck.drift import drift, updated
 from test_baseline import ENTRY
 
 CPU = "ONNX Runtime, CPU"

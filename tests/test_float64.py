@@ -6,7 +6,7 @@ import copy
 import gc
 
 import torch
-from fuseport.export.float64 import wide_answers
+from fuseport.export.proof.float64 import wide_answers
 from fuseport.models.loaded import load
 from torch import Tensor, nn
 

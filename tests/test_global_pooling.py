@@ -10,7 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from fuseport.export import to_onnx
+from fuseport.export.formats import to_onnx
 from fuseport.export.request import Request
 from torch import Tensor, nn
 

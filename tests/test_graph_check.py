@@ -8,11 +8,11 @@ from pathlib import Path
 import mil_mutations
 import numpy as np
 import pytest
-from fuseport.export import to_coreml
-from fuseport.export.check import Check, check, explained, yardstick
-from fuseport.export.graph_check import graph_error
+from fuseport.export.formats import to_coreml
 from fuseport.export.job import Checks, Job, Source
 from fuseport.export.program import prepare
+from fuseport.export.proof.check import Check, check, explained, yardstick
+from fuseport.export.proof.graph_check import graph_error
 from fuseport.export.request import Request
 from fuseport.export.stages import Stages
 from fuseport.export.subject import subject

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from fuseport.export.inner_constants import half, with_rounded_constants
+from fuseport.export.proof.inner_constants import half, with_rounded_constants
 from torch import Tensor
 
 aten = torch.ops.aten

@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 import torch
 from fuseport.reparam import capture, fold, late_split
-from graphs import folded, ready
+from graphs import Formula, folded, ready
 from torch import Tensor, nn
 
 PICTURE = (2, 6, 4, 4)
-
-
-class Formula(nn.Module):
-    """A formula in a computed value and a stored constant."""
-
-    def __init__(self, formula: Callable[[Tensor, Tensor], Tensor], *shape: int) -> None:
-        super().__init__()
-        self.c, self.formula = nn.Parameter(torch.empty(shape)), formula
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.formula(x.relu(), self.c)
 
 
 MOVED = {

@@ -13,11 +13,11 @@ import onnx
 import pytest
 import torch
 from fuseport import mil
-from fuseport.export import to_coreml, to_onnx
 from fuseport.export.artifact import Artifact
-from fuseport.export.layer_parity import Comparison, compare_layers
-from fuseport.export.points import open_points
+from fuseport.export.formats import to_coreml, to_onnx
+from fuseport.export.proof.layer_parity import Comparison, compare_layers
 from fuseport.export.request import Request
+from fuseport.export.saved.points import open_points
 from fuseport.validate.layer_errors import explain, first_jump
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, InvalidGraph, RuntimeException
 from torch import nn

@@ -22,20 +22,20 @@ MAY_IMPORT = {
 """Which folders of ours a folder may import, beside itself."""
 
 LIBRARY_HOMES = {
-    "coremltools": ("export/to_coreml.py", "export/backends/core_ml.py", "mil/"),
+    "coremltools": ("export/formats/to_coreml.py", "export/backends/core_ml.py", "mil/"),
     "onnx": (
-        "export/to_onnx.py",
-        "export/opened.py",
-        "export/points.py",
-        "export/modules.py",
-        "export/onnx_cost.py",
+        "export/formats/to_onnx.py",
+        "export/saved/opened.py",
+        "export/saved/points.py",
+        "export/saved/modules.py",
+        "export/saved/onnx_cost.py",
         "export/diff/of_onnx.py",
         "mil/",
     ),
-    "onnx_ir": ("export/to_onnx.py", "export/onnx_weights.py", "mil/"),
-    "onnxruntime": ("export/session.py", "export/points.py", "mil/"),
-    "onnxscript": ("export/to_onnx.py",),
-    "onnxsim": ("export/to_onnx.py",),
+    "onnx_ir": ("export/formats/to_onnx.py", "export/formats/onnx_weights.py", "mil/"),
+    "onnxruntime": ("export/saved/session.py", "export/saved/points.py", "mil/"),
+    "onnxscript": ("export/formats/to_onnx.py",),
+    "onnxsim": ("export/formats/to_onnx.py",),
     "timm": ("models/", "export/labels.py"),
 }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from fuseport.export.artifact import NotConverted
-from fuseport.export.legalize import indexes_beyond_int16, legalize, module_paths
+from fuseport.export.lowering.legalize import indexes_beyond_int16, legalize, module_paths
 from programs import Net, captured, net
 from torch import Tensor, nn
 

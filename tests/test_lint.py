@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import mil_fuzz
 import pytest
 import torch
-from fuseport.export import to_coreml
+from fuseport.export.formats import to_coreml
 from fuseport.export.lint import NotLinted, lint
 from fuseport.export.page.write import render
 from fuseport.export.report import report_json

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fuseport.export.artifact import Artifact, TensorSpec
-from fuseport.export.mapping import MappingError, bridge, renamed
+from fuseport.export.recheck.mapping import MappingError, bridge, renamed
 
 PIXELS = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
 TENSOR = PIXELS.transpose(0, 3, 1, 2).astype(np.float32)

@@ -4,13 +4,13 @@ import os
 from pathlib import Path
 
 import pytest
-from fuseport.export import memory as home
 from fuseport.export.artifact import NotRun
-from fuseport.export.contestants import line_up
 from fuseport.export.given import given
 from fuseport.export.job import Source
-from fuseport.export.memory import memory
-from fuseport.export.profile_report import Memory
+from fuseport.export.profile import memory as home
+from fuseport.export.profile.contestants import line_up
+from fuseport.export.profile.memory import memory
+from fuseport.export.profile.profile_report import Memory
 from profile_samples import small_onnx
 
 SOURCE = Source(variant="")

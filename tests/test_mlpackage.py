@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from coremltools.proto import FeatureTypes_pb2, Model_pb2
 from fuseport import mil
-from fuseport.export import mlpackage
 from fuseport.export.artifact import TensorSpec
+from fuseport.export.formats import mlpackage
 
 DATE = "com.github.apple.coremltools.conversion_date"
 RANDOM = ("11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import timm
 import torch
-from fuseport.export import to_coreml, to_onnx
+from fuseport.export.formats import to_coreml, to_onnx
 from fuseport.export.request import Request
 from fuseport.models.conditioned import fill_conditioned_
 from fuseport.reparam import RULES, capture, fold

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 from fuseport.export.given import NotGiven
-from fuseport.export.onnx_cost import onnx_layers
+from fuseport.export.saved.onnx_cost import onnx_layers
 from onnx import TensorProto, helper, numpy_helper
 
 

@@ -9,8 +9,8 @@ import onnx
 import onnx_ir as ir
 import onnxruntime
 import pytest
-from fuseport.export import onnx_weights
-from fuseport.export.onnx_weights import put_weights, transpose_when_saved, weight_bytes, weights_apart
+from fuseport.export.formats import onnx_weights
+from fuseport.export.formats.onnx_weights import put_weights, transpose_when_saved, weight_bytes, weights_apart
 from onnx import TensorProto, helper, numpy_helper
 
 WEIGHT = np.arange(12, dtype=np.float32).reshape(3, 4)

@@ -4,15 +4,15 @@ from pathlib import Path
 
 import onnx
 import pytest
-from fuseport.export.contestants import feed
 from fuseport.export.given import Given
-from fuseport.export.operator_times import WARM_UP, _without_first_calls, operator_times
-from fuseport.export.session import inputs_of, metadata_of, open_session, providers
+from fuseport.export.profile.contestants import feed
+from fuseport.export.profile.operator_times import WARM_UP, _without_first_calls, operator_times
+from fuseport.export.saved.session import inputs_of, metadata_of, open_session, providers
 from profile_samples import small_onnx
 
 
 def measured(path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("fuseport.export.operator_times.SECONDS", 0.0)
+    monkeypatch.setattr("fuseport.export.profile.operator_times.SECONDS", 0.0)
     inputs = feed(inputs_of(open_session(path, threads=1)), 2, 0)
     assert isinstance(inputs, dict)
     return operator_times(Given(path.name, "onnx", path=path), 1, inputs)

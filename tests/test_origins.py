@@ -4,7 +4,7 @@ from pathlib import Path
 
 import onnx
 import pytest
-from fuseport.export.origins import Origins, origins_in
+from fuseport.export.profile.origins import Origins, origins_in
 from onnx import TensorProto, helper
 from profile_samples import small_onnx
 

@@ -10,7 +10,8 @@ from fuseport.reparam import capture
 from fuseport.reparam.affine import Affine, affine
 from fuseport.reparam.passage import carried, pulled
 from fuseport.reparam.reshaping import BlockedError
-from torch import Tensor, nn
+from graphs import Apply
+from torch import Tensor
 from torch.fx import Node
 from torch.nn import functional as F
 
@@ -27,15 +28,6 @@ OPERATORS: dict[str, Callable[[Tensor], Tensor]] = {
     "resized": lambda x: F.interpolate(x, scale_factor=2, mode="bilinear"),
     "clone": lambda x: x.clone(),
 }
-
-
-class Apply(nn.Module):
-    def __init__(self, formula: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.formula = formula
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.formula(x)
 
 
 def _nodes(formula: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Node, Node]:

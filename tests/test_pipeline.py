@@ -13,10 +13,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from fuseport.export import FORMATS, timing, to_onnx
+from fuseport.export import FORMATS
 from fuseport.export.artifact import NotRun
+from fuseport.export.formats import to_onnx
 from fuseport.export.job import Checks, Job, Source
 from fuseport.export.pipeline import UsageError, export
+from fuseport.export.profile import timing
 from fuseport.export.report import ExportReport, Result, outcome_of
 from fuseport.export.request import BatchRange, Request
 from fuseport.validate.measure import Plan

@@ -7,19 +7,10 @@ from collections.abc import Callable
 import pytest
 import torch
 from fuseport.reparam import capture, fold, pooled
-from graphs import folded, operators, ready
+from graphs import Apply, folded, operators, ready
 from torch import Tensor, nn
 
 X = torch.randn(2, 3, 4, 4)
-
-
-class Apply(nn.Module):
-    def __init__(self, formula: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.formula = formula
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.formula(x)
 
 
 @pytest.mark.parametrize(

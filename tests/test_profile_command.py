@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 from fuseport.export.commands.profile import command
 from fuseport.export.commands.profile_tables import print_report
-from fuseport.export.profile_report import Throughput
+from fuseport.export.profile.profile_report import Throughput
 from profile_samples import latency, profile_report, small_onnx
 
 BRIEF = ("--time-limit", "0", "--samples", "5")

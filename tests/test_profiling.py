@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from fuseport.export.artifact import NotRun, TensorSpec
 from fuseport.export.backends import Backend, Opened
-from fuseport.export.contestants import Contestant
 from fuseport.export.given import Given, given
 from fuseport.export.job import Source
-from fuseport.export.profile_report import (
+from fuseport.export.profile.contestants import Contestant
+from fuseport.export.profile.profile_report import (
     SCHEMA,
     OperatorTimes,
     ProfileReport,
@@ -22,8 +22,8 @@ from fuseport.export.profile_report import (
     profile_json,
     write_profile,
 )
-from fuseport.export.profiling import Asked, profile
-from fuseport.export.rooflines import roofline
+from fuseport.export.profile.profiling import Asked, profile
+from fuseport.export.profile.rooflines import roofline
 from fuseport.validate.latency import Latency
 from fuseport.validate.measure import Plan
 from fuseport.validate.roofline import Distance
@@ -41,7 +41,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> ProfileReport:
         given(str(small_onnx(folder, name, batch=batch)), SOURCE) for name, batch in (("a.onnx", "n"), ("b.onnx", 1))
     ]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fuseport.export.profiling.roofline", partial(roofline, seconds=0.2))
+        patch.setattr("fuseport.export.profile.profiling.roofline", partial(roofline, seconds=0.2))
         return profile(subjects, Asked(throughput=(1, 4), operators=True, roofline=True, plan=BRIEF))
 
 
@@ -106,7 +106,7 @@ def test_the_report_is_json_and_is_written_whole(whole: ProfileReport, tmp_path:
 
 @pytest.mark.usefixtures("tiny")
 def test_a_model_runs_eager_and_folded_at_every_batch_size(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("fuseport.export.profiling.roofline", partial(roofline, seconds=0.0))
+    monkeypatch.setattr("fuseport.export.profile.profiling.roofline", partial(roofline, seconds=0.0))
     asked = Asked(backends=("torch", "torch-folded"), throughput=(3,), roofline=True, plan=BRIEF)
     report = profile([given("shvit_tiny", SOURCE)], asked)
     assert [each.backend for each in report.entrants] == ["torch", "torch-folded"]
@@ -134,7 +134,7 @@ def test_who_fails_is_told_and_stops_nobody(monkeypatch: pytest.MonkeyPatch):
     runs = {"good": lambda feed: seen.append(feed["x"].shape), "bad": fail}
     nobody = Given("m", "model", source=SOURCE)
     line = tuple(Contestant(name, nobody, stand_in(name, run)) for name, run in runs.items())
-    monkeypatch.setattr("fuseport.export.profiling.line_up", lambda subjects, backends: line)
+    monkeypatch.setattr("fuseport.export.profile.profiling.line_up", lambda subjects, backends: line)
     report = profile([nobody], Asked(batch=2, operators=True, plan=BRIEF))
     good, bad = report.entrants
     assert isinstance(good.latency, Latency)
@@ -156,7 +156,7 @@ def test_a_restless_contestant_makes_the_comparison_unreliable(monkeypatch: pyte
     }
     nobody = Given("m", "model", source=SOURCE)
     line = tuple(Contestant(name, nobody, stand_in(name, run)) for name, run in runs.items())
-    monkeypatch.setattr("fuseport.export.profiling.line_up", lambda subjects, backends: line)
+    monkeypatch.setattr("fuseport.export.profile.profiling.line_up", lambda subjects, backends: line)
     report = profile([nobody], Asked(plan=replace(BRIEF, max_seconds=0, min_samples=21)))
     assert (report.verdict.outcome, report.verdict.winner) == ("unreliable", None)
     assert report.entrants[1].versus == "unreliable"

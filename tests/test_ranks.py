@@ -11,10 +11,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from fuseport import mil
-from fuseport.export import to_coreml
 from fuseport.export.artifact import NotConverted
-from fuseport.export.legalize import legalize
-from fuseport.export.ranks import RANKED, too_many
+from fuseport.export.formats import to_coreml
+from fuseport.export.lowering.legalize import legalize
+from fuseport.export.lowering.ranks import RANKED, too_many
 from fuseport.export.request import Request
 from programs import captured
 from test_rewrites import Of, operators, random, wide

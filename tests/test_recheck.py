@@ -14,13 +14,13 @@ import onnx
 import pytest
 import torch
 from exported import bgr, edited, export_to
-from fuseport.export import recheck as module
-from fuseport.export.against import NoReference
 from fuseport.export.artifact import NotRun
 from fuseport.export.job import Checks, Source
-from fuseport.export.opened import open_artifact
-from fuseport.export.recheck import Asked, CheckReport, recheck
+from fuseport.export.recheck import recheck as module
+from fuseport.export.recheck.against import NoReference
+from fuseport.export.recheck.recheck import Asked, CheckReport, recheck
 from fuseport.export.report import as_json
+from fuseport.export.saved.opened import open_artifact
 from onnx import TensorProto, helper
 from PIL import Image
 
@@ -174,7 +174,7 @@ def test_a_checkpoint_must_be_the_one_of_the_report(exported: Path, tmp_path: Pa
 
 def stored(exported: Path, to: Path, **changed: np.ndarray) -> Path:
     """Inputs of the ONNX file and the outputs that it gives."""
-    from fuseport.export import to_onnx
+    from fuseport.export.formats import to_onnx
 
     images = np.random.default_rng(0).normal(size=(3, 3, 64, 64)).astype(np.float32)
     run = to_onnx.runner(open_artifact(exported / "shvit_tiny.onnx"))

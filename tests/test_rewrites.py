@@ -15,10 +15,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from fuseport import mil
-from fuseport.export import to_coreml
-from fuseport.export.legalize import legalize
+from fuseport.export.formats import to_coreml
+from fuseport.export.lowering.legalize import legalize
+from fuseport.export.lowering.rewrites import EXPANDED, REWRITES
 from fuseport.export.request import Request
-from fuseport.export.rewrites import EXPANDED, REWRITES
 from programs import captured
 from torch import Tensor, nn
 from torch.export import ExportedProgram

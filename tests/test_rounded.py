@@ -14,14 +14,14 @@ import pytest
 import torch
 from contract import TINY_SWAG
 from fuseport import models
-from fuseport.export import to_onnx
 from fuseport.export.artifact import Artifact, NotRun
-from fuseport.export.check import yardstick
+from fuseport.export.formats import to_onnx
 from fuseport.export.job import Checks, Job, Source
 from fuseport.export.pipeline import export
 from fuseport.export.program import prepare
+from fuseport.export.proof.check import yardstick
+from fuseport.export.proof.rounded import answers_of_rounded_values, answers_of_rounded_weights, blurred, neighbours
 from fuseport.export.request import Request
-from fuseport.export.rounded import answers_of_rounded_values, answers_of_rounded_weights, blurred, neighbours
 from fuseport.export.stages import Stages
 from fuseport.export.subject import model_input, subject
 from fuseport.models import swag

@@ -10,7 +10,7 @@ import pytest
 import torch
 from fuseport.reparam import RULES, Match, capture, fold, multiplied
 from fuseport.reparam.graph import call
-from graphs import ready
+from graphs import Apply, ready
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -29,15 +29,6 @@ class Constant(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.formula(x, self.c)
-
-
-class Apply(nn.Module):
-    def __init__(self, formula: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.formula = formula
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.formula(x)
 
 
 class OverChannels(nn.Module):

@@ -15,18 +15,19 @@ import pytest
 import torch
 from exported import JOB
 from fuseport import models
-from fuseport.export import recheck, to_coreml
 from fuseport.export.artifact import NotRun
+from fuseport.export.formats import to_coreml
 from fuseport.export.job import Job, Source
-from fuseport.export.mapping import bridge
-from fuseport.export.opened import open_artifact
 from fuseport.export.program import Prepared, prepare
+from fuseport.export.proof.same_constants import kept_wide
 from fuseport.export.quiet import quiet
+from fuseport.export.recheck import recheck
+from fuseport.export.recheck.mapping import bridge
+from fuseport.export.recheck.targets import Asked, target
 from fuseport.export.request import Request
-from fuseport.export.same_constants import kept_wide
+from fuseport.export.saved.opened import open_artifact
 from fuseport.export.stages import Stages
 from fuseport.export.subject import Subject, subject
-from fuseport.export.targets import Asked, target
 from tiny import family
 
 pytestmark = pytest.mark.usefixtures("tiny")

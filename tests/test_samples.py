@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from fuseport.export.samples import answers
+from fuseport.export.proof.samples import answers
 from torch import Tensor
 
 

@@ -3,8 +3,8 @@ import math
 import pytest
 import timm
 import torch
-from fuseport.export import sensitivity as file
-from fuseport.export.sensitivity import Sensitivity, sensitivity
+from fuseport.export.proof import sensitivity as file
+from fuseport.export.proof.sensitivity import Sensitivity, sensitivity
 from fuseport.validate.vacuity import coverage
 from torch import Tensor, nn
 

@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 import torch
 from fuseport import mil
-from fuseport.export import to_coreml, to_onnx
 from fuseport.export.artifact import Artifact, NotConverted, NotRun, TensorSpec, files_of, sha256_on_disk
 from fuseport.export.atomic import NotWritten
+from fuseport.export.formats import to_coreml, to_onnx
 from fuseport.export.request import BatchRange, ImageInput, Request
 from programs import METADATA, NAMES, Net, TwoInTwoOut, captured, net
 from torch import Tensor, nn
@@ -219,7 +219,7 @@ def test_the_same_bytes_in_another_process(made: Artifact, tmp_path: Path) -> No
     """Both formats, under another seed of Python's hashes."""
     onnx = to_onnx.convert(net(), tmp_path / "net.onnx", Request(), METADATA, **NAMES)
     code = (
-        "from pathlib import Path; from fuseport.export import to_coreml, to_onnx;"
+        "from pathlib import Path; from fuseport.export.formats import to_coreml, to_onnx;"
         "from fuseport.export.request import Request; from programs import METADATA, NAMES, net; Path('there').mkdir();"
         "print(to_coreml.convert(net(), Path('there/net.mlpackage'), Request(), METADATA, **NAMES).sha256);"
         "print(to_onnx.convert(net(), Path('there/net.onnx'), Request(), METADATA, **NAMES).sha256)"

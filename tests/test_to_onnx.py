@@ -14,9 +14,9 @@ import onnx_ir
 import onnxsim
 import pytest
 import torch
-from fuseport.export import to_onnx
 from fuseport.export.artifact import Artifact, NotConverted, TensorSpec, sha256_on_disk
 from fuseport.export.atomic import NotWritten
+from fuseport.export.formats import to_onnx
 from fuseport.export.request import BatchRange, ImageInput, Request
 from programs import NAMES, Net, TwoInTwoOut, captured, net
 from torch import Tensor, nn

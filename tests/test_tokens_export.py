@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from fuseport import mil
-from fuseport.export import to_coreml, to_onnx
+from fuseport.export.formats import to_coreml, to_onnx
 from fuseport.export.request import Request
 from fuseport.models.swag_vit import SwagViT
 from fuseport.models.tokens.attach import attach

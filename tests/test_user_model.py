@@ -128,7 +128,7 @@ def test_several_inputs_and_outputs_are_each_judged(checkout: Path, tmp_path: Pa
 
 
 def test_one_wrong_output_of_several_fails(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fuseport.export import to_onnx
+    from fuseport.export.formats import to_onnx
 
     honest = to_onnx.runner
 

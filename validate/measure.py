@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import inf
 from random import Random
 from statistics import median
 
+from .collector import collector_paused
 from .interval import median_interval
 from .latency import Conditions, Latency, latency_of
 from .machine import processor
@@ -95,7 +95,8 @@ def _rounds(runners: Mapping[str, Call], plan: Plan, clock: Clock) -> dict[str, 
     order, random = list(runners), Random(plan.seed)
     taken: dict[str, list[float]] = {name: [] for name in runners}
     rounds, look, deadline = 0, plan.min_samples, clock() + int(plan.max_seconds * 1e9)
-    with _no_garbage_collection():
+    gc.collect()
+    with collector_paused():  # garbage of the calls is freed by reference counts
         while rounds < plan.min_samples or clock() < deadline:
             if rounds == look:
                 if all(_settled(samples, plan) for samples in taken.values()):
@@ -135,19 +136,6 @@ def _time(call: Call, clock: Clock) -> float:
     elapsed = clock() - start
     del result
     return elapsed / 1e6
-
-
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Collect now, then not again until the end; garbage of the calls is freed by reference counts."""
-    enabled = gc.isenabled()
-    gc.collect()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _check(runners: Mapping[str, Call], plan: Plan) -> None:

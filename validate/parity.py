@@ -171,7 +171,7 @@ def _output(name: str, runs: Runs, truths: Outputs, judge_by: Callable[[Runs], F
         finding.verdict,
         "; ".join(filter(None, (finding.reason, ranks.told() if ranks else None, note))),
         **_figures(truth, artifact),
-        floor=_number(finding.floor),
+        floor=finite_number(finding.floor),
         bound=finding.bound,
         worst_sample=finding.worst_sample,
         ranking=ranks,
@@ -193,10 +193,10 @@ def _figures(truth: NDArray[np.float64], artifact: NDArray[np.float64]) -> dict[
         "cosine": cosine,
         "snr_db": snr,
     }
-    return {name: _number(value) for name, value in numbers.items()}
+    return {name: finite_number(value) for name, value in numbers.items()}
 
 
-def _number(value: float | np.floating | None) -> float | None:
+def finite_number(value: float | np.floating | None) -> float | None:
     """A plain float, or None for what JSON cannot say."""
     return None if value is None or not np.isfinite(value) else float(value)
 

@@ -9,7 +9,7 @@ from typing import Literal
 from ..artifact import TensorSpec
 from ..cost import Total
 from ..given import Given, Kind
-from ..profile_report import OperatorTimes, Placed
+from ..profile.profile_report import OperatorTimes, Placed
 from ..subject import Values
 
 Chosen = Literal["always", "when present", "on request"]

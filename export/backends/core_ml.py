@@ -14,7 +14,7 @@ from typing import Any
 
 from ..artifact import BATCH, TensorSpec, in_one_line
 from ..given import Given
-from ..profile_report import Placed
+from ..profile.profile_report import Placed
 from ..quiet import quiet
 from ..subject import Values
 from .backend import Backend, CannotRun, Chosen, Opened

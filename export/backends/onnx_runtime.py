@@ -9,10 +9,10 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from .. import session
 from ..artifact import in_one_line
 from ..given import Given
-from ..operator_times import operator_times
+from ..profile.operator_times import operator_times
+from ..saved import session
 from ..subject import Values
 from .backend import Backend, CannotRun, Chosen, Opened
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..baseline import NAME, Accepted
+from ..recheck.baseline import NAME, Accepted
 from .github_summary import append_summary, github_summary
 from .model_options import FILE, model_options, named, require_positive, source_of
 from .report_option import REPORT, write_reports
 
 if TYPE_CHECKING:
-    from ..recheck import CheckReport
-    from ..targets import Asked
+    from ..recheck.recheck import CheckReport
+    from ..recheck.targets import Asked
 
 
 RANGES = ("normalised", "0..1", "0..255")
@@ -84,8 +84,8 @@ def command(**options: Any) -> None:
 def _checked(options: dict[str, Any], announce: Callable[[str], None]) -> CheckReport:
     """The check, with or without a baseline; what cannot be used is wrong usage."""
     from ..artifact import NotConverted
-    from ..recheck import recheck
-    from ..watch import watch
+    from ..recheck.recheck import recheck
+    from ..recheck.watch import watch
 
     baseline, accepted = _baseline(options)
     asked = _asked(options)
@@ -121,7 +121,7 @@ def _baseline(options: dict[str, Any]) -> tuple[Path | None, Accepted | None]:
 def _asked(options: dict[str, Any]) -> Asked:
     """The options as values; click.UsageError for those that say nothing."""
     from ..job import Checks
-    from ..targets import Asked
+    from ..recheck.targets import Asked
 
     require_positive(options, "samples")
     if options["images"] and options["inputs"]:

@@ -61,7 +61,7 @@ def command(
 
 
 def _measured(threads: int) -> Roofline:
-    from ..rooflines import roofline
+    from ..profile.rooflines import roofline
 
     return roofline(threads)
 

@@ -14,7 +14,7 @@ from .report_option import REPORT, write_reports
 
 if TYPE_CHECKING:
     from ..page.write import Target
-    from ..profiling import Asked
+    from ..profile.profiling import Asked
 
 
 def _sizes(context: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, ...]:
@@ -95,8 +95,8 @@ def command(
     """
     from .. import terminal
     from ..given import given
-    from ..profile_report import profile_json
-    from ..profiling import profile
+    from ..profile.profile_report import profile_json
+    from ..profile.profiling import profile
     from .profile_tables import print_report
 
     if options["model"]:
@@ -109,11 +109,12 @@ def command(
             report = profile(named, _asked(backends, options), announce)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+    told = profile_json(report)
     if as_json:
-        click.echo(profile_json(report), nl=False)
+        click.echo(told, nl=False)
     elif not quiet:
         print_report(report)
-    write_reports(json.loads(profile_json(report)), targets, Path(), f"{Path(subjects[0]).stem}.profile")
+    write_reports(json.loads(told), targets, Path(), f"{Path(subjects[0]).stem}.profile")
     if report.ran:
         return 0
     for reason in dict.fromkeys(told.reason for told in report.failures.values()):
@@ -123,7 +124,7 @@ def command(
 
 def _asked(backends: tuple[str, ...], options: dict[str, Any]) -> Asked:
     from ...validate.measure import Plan
-    from ..profiling import Asked
+    from ..profile.profiling import Asked
 
     plan = Plan(
         bound=options["interval"] / 100,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ...validate.latency import Latency
 from ..artifact import NotRun
-from ..profile_report import Conditions, Entrant, OperatorTime, OperatorTimes, Placed, ProfileReport, Throughput
+from ..profile.profile_report import Conditions, Entrant, OperatorTime, OperatorTimes, Placed, ProfileReport, Throughput
 from ..terminal import console, interval_of, print_verdict, table
 
 if TYPE_CHECKING:

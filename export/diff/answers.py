@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ...validate.parity import predict
+from ...validate.parity import finite_number, predict
 from ...validate.pictures import pictures, pictures_uint8
 from ..artifact import Artifact, NotRun, TensorSpec, in_one_line
-from ..engines import Engine, engines
-from ..mapping import MappingError, bridge, renamed
+from ..recheck.mapping import MappingError, bridge, renamed
+from ..saved.engines import Engine, engines
+from .weights import relative_distance
 
 SAMPLES = 2
 RANKED = 5
@@ -118,12 +119,8 @@ def _distance(name: str, a: NDArray, b: NDArray) -> OutputDistance:
             return OutputDistance(name, None, None, None)
         b = b.reshape(a.shape)
     first, second = a.astype(np.float64), b.astype(np.float64)
-    apart, size = float(np.linalg.norm(second - first)), float(np.linalg.norm(first))
     ranked = a.ndim == 2 and a.shape[1] >= RANKED
     top1 = float(np.mean(first.argmax(1) == second.argmax(1))) if ranked else None
-    relative = 0.0 if apart == 0 else apart / size if size else None
-    return OutputDistance(name, _number(np.abs(second - first).max(initial=0)), _number(relative), top1)
-
-
-def _number(value: float | np.floating | None) -> float | None:
-    return None if value is None or not np.isfinite(value) else float(value)
+    return OutputDistance(
+        name, finite_number(np.abs(second - first).max(initial=0)), relative_distance(first, second), top1
+    )

@@ -9,8 +9,8 @@ from difflib import SequenceMatcher
 from pathlib import Path
 
 from ..artifact import NotRun, TensorSpec, in_one_line
-from ..opened import ArtifactError, open_artifact
-from ..to_onnx import NAME as ONNX
+from ..formats.to_onnx import NAME as ONNX
+from ..saved.opened import ArtifactError, open_artifact
 from .answers import Answers, answers
 from .contents import Contents, Node
 from .contract import contracts

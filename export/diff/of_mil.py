@@ -16,11 +16,11 @@ from ...mil.features import Feature, read_interface
 from ...mil.package import open_package
 from ...mil.program import Constant, Function, Operation, ValueType
 from ..artifact import Artifact, NotRun
+from ..formats.mlpackage import FIELDS
 from ..given import NotGiven
-from ..mil_cost import mil_layers
-from ..mlpackage import FIELDS
-from ..modules import EXPORT_ID, modules_beside
-from ..opened import ArtifactError
+from ..saved.mil_cost import mil_layers
+from ..saved.modules import EXPORT_ID, modules_beside
+from ..saved.opened import ArtifactError
 from .contents import Contents, Node, Value, told
 from .kinds import of_mil
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from ..artifact import Artifact, NotRun, in_one_line
 from ..given import NotGiven
-from ..modules import modules_of_onnx
-from ..onnx_cost import drop_weights, onnx_layers
-from ..opened import ArtifactError
+from ..saved.modules import modules_of_onnx
+from ..saved.onnx_cost import drop_weights, onnx_layers
+from ..saved.opened import ArtifactError
 from .contents import Contents, Node, Value, told
 from .kinds import of_onnx
 

@@ -149,7 +149,7 @@ def _pair(a: _Weight, b: _Weight, how: How) -> Pair | None:
             if order is None:
                 return None
             first = first.transpose(order)
-        distance = _distance(first, second)
+        distance = relative_distance(first, second)
     value, other = a.value, b.value
     forms = (value.shape, other.shape, value.dtype, other.dtype, value.packed, other.packed)
     return Pair(value.name, other.name, how, *forms, distance, order)
@@ -164,8 +164,8 @@ def _order(a: NDArray, b: NDArray) -> tuple[int, ...] | None:
     return None
 
 
-def _distance(a: NDArray, b: NDArray) -> float | None:
-    """None where it is no number: infinities, or zeros against something."""
+def relative_distance(a: NDArray, b: NDArray) -> float | None:
+    """|b − a| over |a|, L2; None where it is no number: infinities, or zeros against something."""
     size, apart = float(np.linalg.norm(a)), float(np.linalg.norm(b - a))
     if apart == 0:
         return 0.0

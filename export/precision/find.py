@@ -11,14 +11,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from .. import to_coreml
+from ...validate.parity import finite_number
 from ..artifact import Artifact, NotRun
-from ..check import Check, check, explained, laid_out, tolerance, yardstick
+from ..formats import to_coreml
 from ..job import Job
-from ..legalize import legalize
+from ..lowering.legalize import legalize
 from ..program import Prepared
+from ..proof.check import Check, check, explained, laid_out, tolerance, yardstick
 from ..subject import Subject, truth
 from .causes import Range, ranges
 from .plan import SCHEMA, Kept, Plan, graph_id
@@ -100,7 +99,7 @@ class _Attempt:
             graph=graph_id(legal),
             float32=tuple(kept),
             operators=sum(node.op == "call_function" for node in legal.graph.nodes),
-            excess=_number(excess),
+            excess=finite_number(excess),
             extra_bytes=made.bytes - plain.bytes,
             trials=trials,
             reason=reason,
@@ -144,12 +143,8 @@ def _described(made: Bench, number: int, seen: Range, alone: float) -> Kept:
         cause=seen.kind,
         told=seen.told(),
         largest=seen.largest,
-        alone=_number(alone),
+        alone=finite_number(alone),
     )
-
-
-def _number(value: float | None) -> float | None:
-    return None if value is None or not np.isfinite(value) else float(value)
 
 
 def _failed(checks: Sequence[Check]) -> str:

@@ -23,9 +23,9 @@ from ...reparam.graph import operator_name
 from ...validate.excess import excess_of
 from ...validate.parity import predict
 from ...validate.verdict import Tolerance
-from .. import to_coreml
 from ..artifact import Artifact
-from ..legalize import legalize, module_paths
+from ..formats import to_coreml
+from ..lowering.legalize import legalize, module_paths
 from ..request import Request
 from ..source_line import source_line
 from ..subject import Subject, Values

@@ -8,12 +8,11 @@ cleaned of control characters: they end up on a terminal.
 
 from __future__ import annotations
 
-import gc
 import json
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NoReturn
+
+from ..collector import collector_paused
 
 MAX_BYTES = 128 * 2**20
 """A report of 315 operations takes about 1 MB; the largest language models reach tens of MB."""
@@ -36,7 +35,8 @@ def parse_json(data: bytes, name: str) -> Any:
     if values > MAX_VALUES:
         raise ReportError(f"{name}: holds about {values:,} values, at most {MAX_VALUES:,} are read; not a report")
     try:
-        with _collector_paused():
+        # decoding makes no cycles, and passes over the growing tree would take two thirds of its time
+        with collector_paused():
             return json.loads(data, parse_constant=_refuse_constant)
     except RecursionError:
         raise ReportError(f"{name}: nested too deeply to be a report") from None
@@ -45,18 +45,6 @@ def parse_json(data: bytes, name: str) -> Any:
         raise ReportError(f"{name}: broken JSON at {place} ({error.msg}); truncated? Export the report again") from None
     except ValueError as error:  # bytes that are not text, integers of thousands of digits, NaN
         raise ReportError(f"{name}: not JSON: {clean(str(error))[:160]}") from None
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Decoding makes no cycles, and the collector's passes over the growing tree take two thirds of its time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def check_size(size: int, name: str) -> None:

@@ -1,0 +1,187 @@
+"""Per-layer parity: the tensors of a saved artifact, joined to the nodes of the captured program, compared in one run.
+
+Tensors are joined by name, which both converters keep from the program; in an artifact of another tool, which has
+names of its own, by shape and value (`join_by_value`). A join can be wrong: a converter that fuses two operators may
+give the result the first one's name. Such a tensor differs from its node while everything that follows from it is
+right. So the tensors that jump are let go, and the program is run again on its own values there: where all that follows
+then agrees, the join was wrong, and is dropped.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.export import ExportedProgram
+from torch.fx import Node
+
+from ...mil import Mode
+from ...reparam.graph import operator_name
+from ...validate.layer_errors import ALLOWED, Layer, excess, relative
+from ..artifact import Artifact
+from ..formats.to_coreml import NAME as COREML
+from ..lowering.legalize import legalize, module_paths
+from ..saved.points import CHUNK_BYTES, Opened, in_chunks, open_points
+from ..saved.points import Tensor as Point
+from ..source_line import source_line
+from .forced import Rounds, run_forced, streams
+from .join_by_value import join_by_value, makes_floats, shape_of
+
+MODES: dict[Rounds, Mode] = {"weights": "exact", "all values": "declared"}
+
+SUFFIXES = re.compile(r"_cast_(fp16|fp32)(_\d+)?$")
+"""What coremltools adds to a name when it changes the type of an operator."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All tensors that could be compared, in the order of the program, and how many could not be joined to a node."""
+
+    layers: tuple[Layer, ...]
+    unjoined: int
+
+
+def compare_layers(
+    artifact: Artifact,
+    program: ExportedProgram,
+    feed: Mapping[str, NDArray],
+    inputs: Sequence[torch.Tensor],
+    *,
+    rounds: Rounds = "all values",
+    chunk_bytes: int = CHUNK_BYTES,
+) -> Comparison:
+    """Every tensor of `artifact`, run on `feed` (one sample), beside the node of `program` that it stands for.
+
+    `program` is the one that the artifact was converted from, or another capture of the same model; `inputs` is what it
+    takes where the artifact takes `feed`. With `rounds` "weights" a Core ML file is run in float64, which shows faults
+    of the conversion; with "all values" as it declares, which shows those of its precision. Each run of the artifact
+    gives at most about `chunk_bytes` of tensors.
+    """
+    if artifact.format == COREML:
+        program = legalize(program, precision=artifact.precision, float32=kept_in_float32(artifact))
+    else:
+        rounds = "all values"
+    opened = open_points(artifact, feed, mode=MODES[rounds])
+    joined = join(opened.tensors, program, [output.name for output in artifact.outputs])
+    if 2 * len(joined) < sum(map(makes_floats, program.graph.nodes)):
+        joined |= join_by_value(opened, program, inputs, joined)
+    run = _Run(artifact, program, opened, inputs, rounds, chunk_bytes)
+    layers = run.compared(joined)
+    while jumping := {layer.tensor for layer in layers.values() if layer.jumps}:
+        wrong = _misjoined(jumping, joined, run.compared(joined, free=jumping))
+        if not wrong:
+            break
+        joined = {tensor: node for tensor, node in joined.items() if tensor not in wrong}
+        layers = run.compared(joined)
+    return Comparison(tuple(layers.values()), len(opened.tensors) - len(joined))
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What it takes to compare, once for each set of joins that is tried."""
+
+    artifact: Artifact
+    program: ExportedProgram
+    opened: Opened
+    inputs: Sequence[torch.Tensor]
+    rounds: Rounds
+    chunk_bytes: int
+
+    def compared(self, joined: Mapping[str, Node], free: Collection[str] = ()) -> dict[str, Layer]:
+        """Tensor name → layer, in the program's order; those in `free` are compared but not put in."""
+        points = {point.name: point for point in self.opened.tensors}
+        tensors = {node: points[name] for name, node in joined.items()}
+        order = [node for node in self.program.graph.nodes if node in tensors]
+        paths = module_paths(self.program)
+        allowed = ALLOWED[self.artifact.precision, self.rounds]
+        errors: dict[Node, float] = {}
+        layers: dict[str, Layer] = {}
+
+        def values() -> Iterator[tuple[Node, torch.Tensor]]:
+            for name, value in in_chunks(self.opened.fetch, [tensors[node] for node in order], self.chunk_bytes):
+                yield joined[name], torch.from_numpy(np.asarray(value, np.float64))
+
+        def see(node: Node, ours: torch.Tensor, own: torch.Tensor, forced: torch.Tensor, rounded: torch.Tensor) -> bool:
+            if ours.shape != forced.shape:
+                return False
+            a, t, f, r = (value.detach().to(torch.float64).numpy() for value in (ours, own, forced, rounded))
+            errors[node] = relative(a, t)
+            point = tensors[node]
+            layers[point.name] = Layer(
+                tensor=point.name,
+                operator=operator_name(node),
+                module=paths[node.name],
+                source=source_line(node),
+                shape=tuple(a.shape),
+                error=errors[node],
+                inputs_error=_inputs_error(node, errors),
+                added=relative(a, f),
+                cost=relative(r, f),
+                excess=excess(a, f, r, allowed),
+                largest=float(np.abs(f).max(initial=0.0)),
+            )
+            return point.name not in free
+
+        ways = streams(self.artifact.precision, self.rounds, kept_in_float32(self.artifact))
+        run_forced(self.program, self.inputs, ways, values(), see)
+        return layers
+
+
+def kept_in_float32(artifact: Artifact) -> tuple[str, ...]:
+    """The nodes that a float16 file of ours was asked to keep in float32."""
+    found = artifact.details.get("float32")
+    return tuple(map(str, found)) if isinstance(found, (tuple, list)) else ()
+
+
+def join(tensors: Sequence[Point], program: ExportedProgram, outputs: Sequence[str]) -> dict[str, Node]:
+    """Tensor name → node of the program, where the two have one name; an artifact's outputs by their position."""
+    nodes = {node.name: node for node in program.graph.nodes if makes_floats(node)}
+    results = [str(name) for name in program.graph_signature.user_outputs]
+    ends = dict(zip(outputs, results, strict=False))
+    joined: dict[str, Node] = {}
+    for tensor in tensors:
+        name = ends.get(tensor.name) or SUFFIXES.sub("", tensor.name)
+        if name in nodes and tensor.shape in ((), shape_of(nodes[name])):
+            joined[tensor.name] = nodes.pop(name)
+    return joined
+
+
+def _inputs_error(node: Node, errors: Mapping[Node, float]) -> float:
+    """The largest error of the compared tensors that `node` is computed from, at whatever distance."""
+    return max((errors[read] for read in _nearest(node, errors, lambda at: at.all_input_nodes)), default=0.0)
+
+
+def _nearest(node: Node, among: Collection[Node], step: Callable[[Node], Iterable[Node]]) -> set[Node]:
+    """The first nodes of `among` on every way from `node` along `step` (its readers, or what it reads)."""
+    found: set[Node] = set()
+    seen: set[Node] = set()
+    ahead = list(step(node))
+    while ahead:
+        at = ahead.pop()
+        if at in seen:
+            continue
+        seen.add(at)
+        if at in among:
+            found.add(at)
+        else:
+            ahead.extend(step(at))
+    return found
+
+
+def _misjoined(jumping: Collection[str], joined: Mapping[str, Node], freed: Mapping[str, Layer]) -> set[str]:
+    """Jumping tensors without which all that follows from them agrees: they stand for something else.
+
+    `freed` is in the program's order. The last is looked at first, and what is found out is looked through.
+    """
+    tensor_of = {node: tensor for tensor, node in joined.items() if tensor in freed}
+    wrong: set[str] = set()
+    for tensor in reversed([tensor for tensor in freed if tensor in jumping and freed[tensor].jumps]):
+        after = _nearest(joined[tensor], tensor_of, lambda at: at.users)
+        if after and not any(freed[tensor_of[node]].jumps for node in after):
+            wrong.add(tensor)
+            del tensor_of[joined[tensor]]
+    return wrong

@@ -1,0 +1,126 @@
+"""What a precision must cost: the model with its values rounded, or blurred, and no converter involved.
+
+Two costs of float16, for two ways in which the executor runs a float16 file. With the weights alone rounded and all
+arithmetic in float64, what is left is the price of storing weights in float16: the exact mode's yardstick. With
+weights, inputs and the result of each operator rounded and float32 inside an operator, it is what a float16 program
+declares. The nodes of a `Decision` are left in float32, as in the file.
+
+A model that chooses among tokens is also run, unfolded, with noise of that size (`neighbours`): a choice flips where
+its margin is smaller than the error, and how many do shows only in several runs. See `validate/choices.py`.
+
+No run holds the weights a second time: each is changed when an operator reads it, and forgotten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.export import ExportedProgram
+from torch.fx import GraphModule, Interpreter, Node
+from torch.fx.node import map_arg
+from torch.utils._pytree import tree_leaves, tree_map
+
+from ...models.tokens.choose import in_decision
+from ...reparam.proof import run_float64
+from ..lowering.legalize import legalize
+from .forced import Rounds, rounding, run_alone
+from .samples import answers
+
+NOISE = {"float16": 3 * 2.0**-11, "float32": 3 * 2.0**-23}
+"""Three times the largest relative error of a rounding to float16; of one to float32 six times, for the sums."""
+
+NEIGHBOURS = 4
+
+
+class Changed(Interpreter):
+    """Runs a graph with every value changed on its way; weights are read when an operator needs them."""
+
+    def __init__(self, module: GraphModule, change: Callable[[Node, Tensor], Tensor]) -> None:
+        super().__init__(module)
+        self.change = change
+
+    def run_node(self, n: Node) -> Any:
+        return None if n.op == "get_attr" else self._changed(n, super().run_node(n))
+
+    def map_nodes_to_values(self, args: Any, n: Node) -> Any:
+        return map_arg(args, self._value)
+
+    def _value(self, node: Node) -> Any:
+        if node.op == "get_attr":
+            return self._changed(node, self.fetch_attr(str(node.target)))
+        return self.env[node]
+
+    def _changed(self, node: Node, value: Any) -> Any:
+        def changed(leaf: Any) -> Any:
+            return self.change(node, leaf) if isinstance(leaf, Tensor) and leaf.dtype == torch.float32 else leaf
+
+        return tree_map(changed, value)
+
+
+def answers_of_rounded_values(module: GraphModule, inputs: Sequence[Tensor], size: int = 1) -> list[NDArray]:
+    """All outputs of a folded graph, every value on the way rounded to float16; `size` samples at a time."""
+    decided = decisions(module)
+    return _answers(module, lambda node, value: value if node in decided else _half(value), inputs, size)
+
+
+def answers_of_rounded_weights(module: GraphModule, inputs: Sequence[Tensor], size: int = 1) -> list[NDArray]:
+    """All outputs of a folded graph in float64, on weights and inputs rounded to float16."""
+    return answers(lambda *given: run_float64(module, tuple(map(_half, given)), weight=_half), inputs, size)
+
+
+def answers_of_mixed(
+    program: ExportedProgram, float32: Sequence[str], rounds: Rounds, inputs: Sequence[Tensor], size: int = 1
+) -> list[NDArray]:
+    """All outputs of a program rounded to float16, but for the nodes of its legalized form named in `float32`."""
+    legal = legalize(program, precision="float16", float32=float32)
+    decided = [node.name for node in legal.graph.nodes if in_decision(node)]
+    wide = (*float32, *decided)
+    return answers(lambda *given: run_alone(legal, given, rounding("float16", rounds, wide)), inputs, size)
+
+
+def neighbours(
+    module: GraphModule, inputs: Sequence[Tensor], precision: str, size: int = 1, *, weights_only: bool = False
+) -> list[list[NDArray]]:
+    """All outputs of NEIGHBOURS runs of a captured graph with noise as large as the rounding of `precision`.
+
+    Every value is blurred but those inside a `Decision`, or with `weights_only` the weights and inputs alone.
+    """
+    decided = decisions(module)
+    given = ("get_attr", "placeholder")
+    still = {node for node in module.graph.nodes if node in decided or (weights_only and node.op not in given)}
+
+    def run(seed: int) -> list[NDArray]:
+        draw = torch.Generator().manual_seed(seed)
+
+        def blur(node: Node, value: Tensor) -> Tensor:
+            return value if node in still else blurred(value, NOISE[precision], draw)
+
+        return _answers(module, blur, inputs, size)
+
+    return [run(seed) for seed in range(NEIGHBOURS)]
+
+
+def blurred(value: Tensor, size: float, draw: torch.Generator) -> Tensor:
+    """`value` with relative noise up to `size`; whole numbers, exact in every precision, stay (masks, positions)."""
+    noise = torch.rand(value.shape, generator=draw).mul_(2 * size).add_(1 - size)
+    return torch.where(value == value.round(), value, value * noise)
+
+
+def decisions(module: GraphModule) -> set[Node]:
+    """The nodes of choices, which stay in float32 in a float16 file."""
+    return {node for node in module.graph.nodes if in_decision(node)}
+
+
+def _half(value: Tensor) -> Tensor:
+    return value.half().float() if value.dtype == torch.float32 else value
+
+
+def _answers(
+    module: GraphModule, change: Callable[[Node, Tensor], Tensor], inputs: Sequence[Tensor], size: int
+) -> list[NDArray]:
+    runner = Changed(module, change)
+    return answers(lambda *given: tree_leaves(runner.run(*given)), inputs, size)
