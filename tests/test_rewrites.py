@@ -109,6 +109,11 @@ CASES: dict[str, tuple[Callable[..., Tensor], tuple[Tensor, ...]]] = {
     "maximum with its index, no stride": (lambda x: F.max_pool2d(x, (3, 2), return_indices=True)[0], (PLANE,)),
     "maximum of a sequence, no stride": (lambda x: F.max_pool1d(x, 3, padding=1), (random(1, 2, 9),)),
     "maximum of a volume, no stride": (lambda x: F.max_pool3d(x, 2), (random(1, 2, 4, 5, 6),)),
+    "sum of all, transposed": (lambda x: x.mT.relu().mT + x.mT.sum(), (X,)),
+    "mean of all, transposed": (lambda x: x.mT.relu().mT * x.mT.mean(), (X,)),
+    "extremes of all, transposed": (lambda x: x.mT.relu().mT * x.mT.max() + x.mT.min() + x.mT.amax(), (X,)),
+    "spread of all, transposed": (lambda x: x.mT.relu().mT * x.mT.std() + x.mT.var(correction=0, dim=None), (X,)),
+    "norm of all, transposed": (lambda x: x.mT.relu().mT * x.mT.norm(), (X,)),
     "average of uneven regions": (lambda x: F.adaptive_avg_pool2d(x, (4, 7)), (PLANE,)),
 }
 
@@ -126,6 +131,11 @@ ORDINARY = {
     torch.ops.aten.pad.default,
     torch.ops.aten.softplus.default,
     torch.ops.aten.sum.dim_IntList,
+    torch.ops.aten.amax.default,
+    torch.ops.aten.amin.default,
+    torch.ops.aten.var.correction,
+    torch.ops.aten.std.correction,
+    torch.ops.aten.linalg_vector_norm.default,
 }
 """Operators that rewrites are made of, with arguments that coremltools reads."""
 
