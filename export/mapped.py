@@ -62,20 +62,21 @@ class Mapped:
         kept = self._placed(storage)
         if kept is storage:
             return value
-        self._let_go_of_pages()
+        self.forget()
         return torch.empty(0, dtype=value.dtype).set_(kept, value.storage_offset(), value.shape, value.stride())  # pyright: ignore
 
     def let_go(self) -> None:
-        """Give back to the system the pages that were read, and what has been freed."""
+        """Give back to the system the pages that were read, and what has been freed: for the end of a stage."""
         if self._file is None:
             return
         gc.collect()  # converters leave copies of the weights behind, in cycles
-        self._let_go_of_pages()
+        self.forget()
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # only glibc has to be asked
         if trim is not None:
             trim(0)
 
-    def _let_go_of_pages(self) -> None:
+    def forget(self) -> None:
+        """Give back to the system the pages that were read."""
         for mapped in list(self._maps):
             mapped.madvise(mmap.MADV_DONTNEED)
 
@@ -97,6 +98,10 @@ class Mapped:
         return torch.frombuffer(mapped, dtype=torch.uint8).untyped_storage()
 
 
+IN_MEMORY = Mapped(None)
+"""For models that are not big."""
+
+
 @contextmanager
 def mapped(folder: Path, module: nn.Module) -> Iterator[Mapped]:
     """A file in `folder` for the weights of `module`, which move there, and for those that are made of them.
@@ -105,7 +110,7 @@ def mapped(folder: Path, module: nn.Module) -> Iterator[Mapped]:
     """
     size = sum(value.nbytes for value in (*module.parameters(), *module.buffers()))
     if sys.platform != "linux" or size < HEAVY_BYTES:
-        yield Mapped(None)
+        yield IN_MEMORY
         return
     _free_at_once()
     with tempfile.TemporaryFile(dir=folder, buffering=0) as file:

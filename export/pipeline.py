@@ -22,8 +22,8 @@ from .artifact import Artifact, export_id
 from .atomic import NotWritten, staging
 from .job import Job
 from .labels import read_labels
-from .lowering.legalize import legalize
-from .mapped import mapped
+from .lowering.legalize import legalized
+from .mapped import Mapped, mapped
 from .metadata import input_contract, metadata_of, static_form
 from .precision.find import find_precision
 from .precision.plan import Plan, PlanError, names_for, read_plan
@@ -52,7 +52,7 @@ def export(job: Job, *, announce: Callable[[str], None] = lambda stage: None) ->
     with _room(job) as room, mapped(room, loaded.loaded.module) as weights:
         stages.at_end = weights.let_go
         prepared = prepare(loaded, job, stages, keep=weights.moved)
-        report = _fill(room, job, loaded, prepared, stages)
+        report = _fill(room, job, loaded, prepared, weights, stages)
         (room / f"{job.stem}.report.json").write_text(report_json(report), encoding="utf-8")
         return _moved(report, _put_in_place(room, job, report))
 
@@ -111,7 +111,7 @@ def _room(job: Job) -> Iterator[Path]:
                 job.output_dir.rmdir()
 
 
-def _fill(room: Path, job: Job, loaded: Subject, prepared: Prepared, stages: Stages) -> ExportReport:
+def _fill(room: Path, job: Job, loaded: Subject, prepared: Prepared, weights: Mapped, stages: Stages) -> ExportReport:
     """Convert, check and measure; everything that a run makes lies in `room` afterwards, except its report."""
     job, plan = _settle_precision(room, job, loaded, prepared, stages)
     identity = export_id(prepared.program, job.request)
@@ -121,7 +121,7 @@ def _fill(room: Path, job: Job, loaded: Subject, prepared: Prepared, stages: Sta
         mixed = prepared.program, job.request.float32
         precisions = {artifact.precision for artifact in artifacts}
         ours = yardstick(loaded, prepared.folded, prepared.captured, precisions, mixed)
-    results = tuple(_result(artifact, job, loaded, prepared, ours, stages) for artifact in artifacts)
+    results = tuple(_result(artifact, job, loaded, prepared, ours, weights, stages) for artifact in artifacts)
     measured = {}
     if job.checks.benchmark:
         with stages("measure latency"):
@@ -158,7 +158,7 @@ def _settle_precision(
     """The job with the operators that stay in float32, and the plan where they were searched for."""
     if job.precision_file is not None:
         try:
-            names = names_for(job.precision_file, legalize(prepared.program))
+            names = names_for(job.precision_file, legalized(prepared.program))
         except PlanError as error:
             raise UsageError(str(error)) from error
         return replace(job, request=replace(job.request, float32=names)), None
@@ -187,13 +187,19 @@ def _convert(
 
 
 def _result(
-    artifact: Artifact, job: Job, loaded: Subject, prepared: Prepared, ours: Yardstick, stages: Stages
+    artifact: Artifact,
+    job: Job,
+    loaded: Subject,
+    prepared: Prepared,
+    ours: Yardstick,
+    weights: Mapped,
+    stages: Stages,
 ) -> Result:
     with stages(f"check {artifact.path.name}"):
         checks = check(artifact, loaded, ours, job.checks)
         checks = explained(checks, artifact, loaded, prepared.program)
     with stages(f"look for weights that the check of {artifact.path.name} cannot see"):
-        return Result(artifact, checks, cover(loaded, checks))
+        return Result(artifact, checks, cover(loaded, checks, weights))
 
 
 def _moved(report: ExportReport, folder: Path) -> ExportReport:

@@ -42,11 +42,12 @@ def test_weights_are_in_memory_only_while_they_are_read(tmp_path: Path) -> None:
     before = {name: value.double().sum() for name, value in module.state_dict().items()}
     held = resident()
     with mapped(tmp_path, module) as weights:
-        assert held - resident() > 40 * MIB
+        idle = resident()
+        assert held - idle > 40 * MIB
         assert all(value.double().sum() == before[name] for name, value in module.state_dict().items())
-        assert held - resident() < 20 * MIB, "they were read"
+        assert resident() - idle > 40 * MIB, "they were read"
         weights.let_go()
-        assert held - resident() > 40 * MIB
+        assert resident() - idle < 8 * MIB
     assert all(value.double().sum() == before[name] for name, value in module.state_dict().items()), "also afterwards"
     assert list(tmp_path.iterdir()) == []
 

@@ -3,6 +3,7 @@ import math
 import pytest
 import timm
 import torch
+from fuseport.export import mapped as mapped_file
 from fuseport.export.proof import sensitivity as file
 from fuseport.export.proof.sensitivity import Sensitivity, sensitivity
 from fuseport.validate.vacuity import coverage
@@ -106,6 +107,16 @@ def test_values_kept_to_three_digits_move_no_estimate_by_more_than_a_few_percent
     assert coarse != exact
     for name, figure in (exact.trainable | exact.statistics).items():
         assert (coarse.trainable | coarse.statistics)[name] == pytest.approx(figure, rel=0.03), name
+
+
+def test_values_that_wait_on_disk_give_the_same_figures(tmp_path, monkeypatch):
+    for one, name in ((file, "COARSE_BYTES"), (mapped_file, "LARGE_BYTES"), (mapped_file, "HEAVY_BYTES")):
+        monkeypatch.setattr(one, name, 1)
+    monkeypatch.setattr(mapped_file, "_free_at_once", lambda: None)
+    network = ordinary()
+    expected = sensitivity(network, picture(), bound=1e-9)
+    with mapped_file.mapped(tmp_path, network) as memory:
+        assert sensitivity(network, picture(), bound=1e-9, memory=memory) == expected
 
 
 def test_every_tensor_is_listed_and_the_module_is_left_as_it_was():

@@ -189,9 +189,9 @@ def _translate(
         import coremltools as ct
         from coremltools.converters.mil.mil import Builder
 
-        from ..lowering.legalize import legalize, module_paths  # it needs torch, which `--help` must not load
+        from ..lowering.legalize import legalized, module_paths  # it needs torch, which `--help` must not load
 
-        legal = legalize(program, precision=request.precision, float32=request.float32)
+        legal = legalized(program, precision=request.precision, float32=request.float32)
         _require_translations(legal)
         for number, node in enumerate(legal.graph.nodes):
             node.meta["debug_handle"] = number  # coremltools carries it through its passes to the operations it writes

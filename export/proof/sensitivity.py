@@ -34,7 +34,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._pytree import tree_leaves
 
 from ...models.outputs import tensors
-from ..mapped import HEAVY_BYTES
+from ..mapped import HEAVY_BYTES, IN_MEMORY, Mapped
 
 MARGIN = 4.0
 """Estimates up to this factor above the bound are tried: what first order may promise too much."""
@@ -72,12 +72,14 @@ def sensitivity(
     bound: float,
     max_forwards: int = 20,
     seed: int = 0,
+    memory: Mapped = IN_MEMORY,
 ) -> Sensitivity:
     """The sensitivity of the float outputs of `module(*inputs, **named)` to every parameter and every norm statistic.
 
     One sample of the inputs is enough; `bound` is that of the check in question and decides which estimates
-    are tried, in at most `max_forwards` forwards. Where the outputs are not finite every figure is NaN. The module is
-    left as it is. Raises a ValueError for a module in training mode or without a float output.
+    are tried, in at most `max_forwards` forwards; `memory` is where the weights are. Where the outputs are not finite
+    every figure is NaN. The module is left as it is. Raises a ValueError for a module in training mode or without a
+    float output.
     """
     if module.training:
         raise ValueError("expected a module in eval mode: in training mode its outputs are random; call .eval() first")
@@ -86,7 +88,7 @@ def sensitivity(
     trainable = {name: value.detach() for name, value in module.named_parameters() if value.is_floating_point()}
     affine = {f"{prefix}{leaf}" for prefix, norm in norms.items() if norm.affine for leaf in ("weight", "bias")}
     heavy = sum(value.nbytes for value in trainable.values()) >= HEAVY_BYTES
-    found = _Gradients(trainable, affine, 1 if heavy else DIRECTIONS)
+    found = _Gradients(trainable, affine, 1 if heavy else DIRECTIONS, memory)
     clean = found.along_random_directions(run, torch.Generator().manual_seed(seed))
     statistics = _statistics_steps(norms)
     if not all(bool(torch.isfinite(output).all()) for output in clean):
@@ -124,9 +126,10 @@ class _Gradients:
     alone, the mean square of each gradient. A tensor that no output depends on has zeros.
     """
 
-    def __init__(self, tensors: Tensors, whole: Collection[str], directions: int) -> None:
+    def __init__(self, tensors: Tensors, whole: Collection[str], directions: int, memory: Mapped) -> None:
         self.tensors = tensors
         self.directions = directions
+        self.memory = memory
         self.changes = dict.fromkeys(tensors, 0.0)
         self.squares = {name: torch.zeros_like(tensors[name]) for name in whole}
 
@@ -135,7 +138,7 @@ class _Gradients:
         leaves = {name: value.detach().requires_grad_() for name, value in self.tensors.items()}
         for name, leaf in leaves.items():
             leaf.register_post_accumulate_grad_hook(partial(self._see, name))
-        with torch.enable_grad(), _coarsely_remembered(leaves.values()):
+        with torch.enable_grad(), _coarsely_remembered(leaves.values(), self.memory):
             outputs = run(leaves)
         reached = [output for output in outputs if output.requires_grad]
         for left in reversed(range(self.directions if reached else 0)):
@@ -152,18 +155,25 @@ class _Gradients:
         self.changes[name] += float(change) ** 2 / self.directions
 
 
-def _coarsely_remembered(leaves: Iterable[Tensor]) -> saved_tensors_hooks:
+def _coarsely_remembered(leaves: Iterable[Tensor], memory: Mapped) -> saved_tensors_hooks:
     """Large values that a forward keeps for its gradients are kept to three digits, in half their memory.
 
-    That is plenty for an estimate whose margin is a factor of four. The weights themselves are not copied at all.
+    That is plenty for an estimate whose margin is a factor of four. The weights themselves are not copied at all. In a
+    big model neither stays in memory for longer than it takes to compute with it.
     """
     weights = {leaf.untyped_storage().data_ptr() for leaf in leaves}
 
     def keep(value: Tensor) -> Tensor:
         large = value.dtype == torch.float32 and value.nbytes >= COARSE_BYTES
-        return value.bfloat16() if large and value.untyped_storage().data_ptr() not in weights else value
+        return memory.moved(value.bfloat16()) if large and value.untyped_storage().data_ptr() not in weights else value
 
-    return saved_tensors_hooks(keep, lambda kept: kept.float() if kept.dtype == torch.bfloat16 else kept)
+    def give(kept: Tensor) -> Tensor:
+        if kept.dtype != torch.bfloat16:
+            return kept
+        memory.forget()
+        return kept.float()
+
+    return saved_tensors_hooks(keep, give)
 
 
 def _length(output: Tensor) -> float:
