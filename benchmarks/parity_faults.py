@@ -6,18 +6,19 @@
 
 Files are ONNX float32, Core ML float32 and Core ML float16. Faults: the preparation of the picture (red for blue,
 range, mean, std), the classes (exchanged, shifted, reversed), and single weights, attributes and operators (those of
-the tests, `layer_faults.py`). A fault
-counts if it moves the file's own outputs by more than SHOWS, measured between the right file and the wrong one: what
-cannot be seen in the outputs nobody can be asked to find. Found means that the check fails; placed means that its
-findings name the right stage. False alarms: right files on other inputs, seeds 0 to 4. Rows are kept in
-`parity_faults.json`; `parity_faults.md` is written from them after each row. Every fault is written into the right
-file (`file_faults.py`), and the model is loaded, folded and run once for all of its faults.
+the tests, `layer_faults.py`). Every fault is written into the right file, and the model is loaded, folded and run once
+for all of them. A fault counts if it moves the file's own outputs by more than SHOWS, measured between the right file
+and the wrong one: what cannot be seen in the outputs nobody can be asked to find. Found means that the check fails;
+placed means that its findings name the right stage, and for a weight, an attribute or an operator the first tensor that
+it makes wrong (or, where that has no counterpart in PyTorch, the next one that has). False alarms: right files on other
+inputs, seeds 0 to 4. Rows are kept in `parity_faults.json`; `parity_faults.md` is written from them after each row.
 """
 
 # pyright: reportMissingImports=false
 from __future__ import annotations
 
 import json
+import re
 import sys
 import tempfile
 from collections import Counter
@@ -35,13 +36,16 @@ from fuseport.export import FORMATS
 from fuseport.export.artifact import Artifact, NotRun, in_one_line
 from fuseport.export.job import Checks, Job, Source
 from fuseport.export.program import Prepared, prepare
+from fuseport.export.proof.layer_parity import compare_layers
 from fuseport.export.recheck import recheck
 from fuseport.export.recheck.mapping import bridge
 from fuseport.export.recheck.targets import Asked, target
 from fuseport.export.request import Request
 from fuseport.export.saved.engines import engines
+from fuseport.export.saved.points import Tensor as Point
+from fuseport.export.saved.points import open_points
 from fuseport.export.stages import Stages
-from fuseport.export.subject import Subject, subject, subject_of
+from fuseport.export.subject import Subject, network_input, subject, subject_of
 from fuseport.validate.parity import predict
 
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
@@ -154,12 +158,14 @@ def _rows_before() -> Iterator[Row]:
 
 @dataclass(frozen=True)
 class Known:
-    """One variant: its right files, and the model folded and run for their checks."""
+    """One variant: its right files, the model folded and run for their checks, and the tensors of each file that can be
+    named (with all the others, in the file's order)."""
 
     job: Job
     files: Files
     prepared: Prepared
     model: recheck.Measured
+    tensors: dict[str, tuple[tuple[Point, ...], set[str]]]
 
     @property
     def subject(self) -> Subject:
@@ -174,7 +180,9 @@ def _rows(variant: str, image_size: int | None, only: str | None, weights: int, 
     variant = f"{variant} at {image_size}" if image_size else variant
     with tempfile.TemporaryDirectory() as folder:
         files = {file: _converted(model, prepared, Path(folder) / "right", file) for file in FILES}
-        known = Known(job, files, prepared, recheck.measured(model, job, list(files.values()), STAGES, prepared))
+        measured = recheck.measured(model, job, list(files.values()), STAGES, prepared)
+        tensors = {file: _tensors(made, model, prepared) for file, made in files.items() if only != "alarms"}
+        known = Known(job, files, prepared, measured, tensors)
         if only != "faults":
             yield from _alarms(variant, known, done)
         if only != "alarms":
@@ -189,6 +197,12 @@ def _converted(model: Subject, prepared: Prepared, folder: Path, file: str) -> A
     target = folder / f"{precision}{FORMATS[form].SUFFIX}"
     names = {"input_names": model.input_names, "output_names": model.output_names, "export_id": "0" * 16}
     return FORMATS[form].convert(prepared.program, target, Request(precision=precision), {}, **names)
+
+
+def _tensors(made: Artifact, model: Subject, prepared: Prepared) -> tuple[tuple[Point, ...], set[str]]:
+    feed = {name: values[:1] for name, values in model.feed.items()}
+    layers = compare_layers(made, prepared.program, feed, [x[:1] for x in network_input(model)]).layers
+    return open_points(made, feed).tensors, {layer.tensor for layer in layers}
 
 
 def _alarms(variant: str, known: Known, done: Keys) -> Iterator[Row]:
@@ -222,7 +236,15 @@ def _weight_faults(variant: str, known: Known, folder: Path, count: int, done: K
             broken = layer_faults.break_file(good.path, bad.path, seed)
             if broken is not None:
                 row = replace(row, told=f"{broken[0]} at {broken[1][0]}", moved=_moved(known.subject, good, bad))
-                yield _checked(row, known, bad)
+                yield _attributed(_checked(row, known, bad), layer_faults.readers(broken[1], *known.tensors[file]))
+
+
+def _attributed(row: Row, right: set[str]) -> Row:
+    """The row, its stage `elsewhere` if the layer that is named is none of `right`."""
+    named = re.search(r"jumps at .*? tensor '([^']*)'", row.told)
+    if row.named != "layer" or (named is not None and named.group(1) in right):
+        return row
+    return replace(row, named="elsewhere")
 
 
 def _checked(row: Row, known: Known, artifact: Artifact) -> Row:

@@ -21,7 +21,7 @@ from torch.export import ExportedProgram
 from ... import mil
 from ...mil.program import Variable
 from ..artifact import Artifact, NotConverted, NotRun, in_one_line
-from ..lowering.legalize import legalize
+from ..lowering.legalize import legalized
 from ..saved.opened import compressed
 from .layer_parity import SUFFIXES
 
@@ -47,7 +47,7 @@ def kept_wide(artifact: Artifact, program: ExportedProgram) -> tuple[str, ...] |
         return NotRun(f"its weights are compressed ({how})")
     model = mil.load(artifact.path)
     try:
-        legal = legalize(program, precision="float16")
+        legal = legalized(program, precision="float16")
     except NotConverted as error:
         return NotRun(f"the model has no form that Core ML takes: {in_one_line(error)}")
     wide = list(_wide(model))
