@@ -32,7 +32,12 @@ LIBRARY_HOMES = {
         "export/diff/of_onnx.py",
         "mil/",
     ),
-    "onnx_ir": ("export/formats/to_onnx.py", "export/formats/onnx_weights.py", "mil/"),
+    "onnx_ir": (
+        "export/formats/to_onnx.py",
+        "export/formats/onnx_weights.py",
+        "export/formats/global_pooling.py",
+        "mil/",
+    ),
     "onnxruntime": ("export/saved/session.py", "export/saved/points.py", "mil/"),
     "onnxscript": ("export/formats/to_onnx.py",),
     "onnxsim": ("export/formats/to_onnx.py",),

@@ -188,6 +188,22 @@ def test_nodes_name_the_module_they_came_from(either: Artifact) -> None:
     assert noted == modules
 
 
+class Halves(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        first, second = x.split([1, 2], 1)
+        return first.exp() * second
+
+
+def test_a_split_names_its_module(tmp_path: Path) -> None:
+    """torch makes it of one call for the parts and one for each of them, and notes nothing at it."""
+    module = nn.Sequential(nn.Conv2d(3, 3, 1), Halves())
+    program = captured(module, torch.randn(1, 3, 8, 8))
+    modules = convert(tmp_path, program=program, input_names=("x",), output_names=("y",)).modules
+    nodes = onnx.load(tmp_path / "net.onnx").graph.node
+    (split,) = [node for node in nodes if node.op_type == "Split"]
+    assert modules[split.output[0]] == "1"
+
+
 def test_without_module_calls_a_node_is_named_by_its_weight(tmp_path: Path) -> None:
     """A rewritten graph has no module calls left; its weights keep their names."""
     with torch.no_grad():

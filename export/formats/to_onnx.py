@@ -42,6 +42,7 @@ from ..atomic import staging
 from ..quiet import quiet
 from ..request import ImageInput, Request
 from ..saved.session import open_session
+from .global_pooling import pool_globally
 from .onnx_weights import put_weights, transpose_when_saved, weight_bytes, weights_apart
 
 if TYPE_CHECKING:
@@ -93,13 +94,14 @@ def convert(
     """
     check(request)
     model = _translate(program, request, input_names, output_names)
-    modules = _strip(model)
+    modules = _strip(model, program)
     heavy = weight_bytes(model) > SINGLE_FILE_BYTES
     if heavy:
         transpose_when_saved(model)
     if request.image_input is not None:
         _take_pictures(model, request.image_input)
     model, simplification = _simplified(model) if request.simplify else (model, "not asked for")
+    pool_globally(model)
     _say_modules(model, modules)
     _describe(model, {**metadata, "fuseport.export_id": export_id}, request.labels)
     _lower_format_version(model)
@@ -181,13 +183,17 @@ def _named_in(error: Exception, program: ExportedProgram) -> str:
     return f" at {node.name} {place(node, program)}" if node is not None else ""
 
 
-def _strip(model: ir.Model) -> dict[str, str]:
+def _strip(model: ir.Model, program: ExportedProgram) -> dict[str, str]:
     """Take out all that the exporter noted beside the graph, stack traces above all; return tensor name → module path.
 
     The paths come from the scopes that torch noted at a node; where there are none (a rewritten graph has no module
-    calls), from the weight that the node reads, since weights are named by the module that owns them.
+    calls), from the weight that the node reads, since weights are named by the module that owns them. A Split has
+    neither: torch makes it after its notes, of a call of the program whose name its outputs begin with.
     """
+    from ..lowering.legalize import module_paths  # it needs torch, which `--help` must not load
+
     modules: dict[str, str] = {}
+    calls = module_paths(program)
     for node in model.graph.all_nodes():
         scopes = literal_eval(node.metadata_props.get("pkg.torch.onnx.name_scopes", "[]"))
         owners = [
@@ -195,7 +201,9 @@ def _strip(model: ir.Model) -> dict[str, str]:
             for value in node.inputs
             if value is not None and value.name and value.is_initializer()
         ]
-        path = next((path for path in [*scopes[-2:-1], *owners] if path), "")
+        names = [(value.name or "").rpartition("_split_")[0] for value in node.outputs]
+        told = [*scopes[-2:-1], *owners, *(calls.get(name, "") for name in names)]
+        path = next((path for path in told if path), "")
         modules |= {value.name: path for value in node.outputs if path and value.name}
         for value in (node, *node.outputs, *node.inputs):
             if value is not None:

@@ -18,6 +18,7 @@ from torch.fx.node import map_aggregate
 from ...reparam.graph import operator_name
 from ..artifact import NotConverted
 from ..source_line import source_line
+from .own_transpose import keep_apart
 from .ranks import MOST, RANKED, beyond, merge_reshapes, too_many
 from .rewrites import EXPANDED, REWRITES
 
@@ -63,6 +64,7 @@ def legalize(program: ExportedProgram, *, precision: str = "float32", float32: C
         {**{operator: defaults[operator] for operator in EXPANDED if operator in defaults}, **_rewrites()}
     )
     merge_reshapes(legal)
+    keep_apart(legal)
     for node in legal.graph.nodes:
         _refuse(node, legal)
     _refuse_ranks(legal)
