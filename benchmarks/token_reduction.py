@@ -159,11 +159,14 @@ def onnx_runner(model: SwagViT, picture: torch.Tensor, folder: Path, name: str, 
 
 
 def time_rows(results: list[Result], models: list[SwagViT], picture: torch.Tensor, options: argparse.Namespace) -> None:
-    """Each row that has no times yet, in turn with the plain ViT; written at once. Stops after `options.minutes`."""
+    """Each row that has no times yet, in turn with the plain ViT; written at once. Stops after `options.minutes`.
+
+    The first row of each method comes before the others: a run that is cut short has seen all methods.
+    """
     deadline = time.monotonic() + 60 * options.minutes
     with tempfile.TemporaryDirectory() as folder:
         plain: dict[str, Callable[[], object]] = {}
-        for result, model in zip(results[1:], models[1:], strict=True):
+        for result, model in methods_first(list(zip(results[1:], models[1:], strict=True))):
             if set(options.backend) <= result.ratio.keys():
                 continue
             if time.monotonic() > deadline:
@@ -175,6 +178,11 @@ def time_rows(results: list[Result], models: list[SwagViT], picture: torch.Tenso
                 time_row(result, results[0], runners(model, picture, Path(own), options), plain, options)
             write(results, options)
             print(result.label, {name: round(ratio, 3) for name, ratio in result.ratio.items()}, flush=True)
+
+
+def methods_first(rows: list[tuple[Result, SwagViT]]) -> list[tuple[Result, SwagViT]]:
+    firsts = {result.method: (result, model) for result, model in reversed(rows)}
+    return [*reversed(firsts.values()), *(row for row in rows if row not in firsts.values())]
 
 
 def runners(
