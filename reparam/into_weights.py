@@ -133,20 +133,27 @@ def with_inputs(module: GraphModule, layer: Node, source: Node, map_: Affine) ->
     bias = None if given["bias"] is None else double(module, given["bias"])
     groups = given.get("groups", 1)
     if map_.shifts:
-        moved = (weight * _per_input(weight, shift, groups)).flatten(1).sum(1)
+        moved = _reading(weight, shift, groups)
         bias = moved if bias is None else bias + moved
-    per_input = _per_transposed_input(weight, scale) if is_op(layer, *TRANSPOSED) else _per_input(weight, scale, groups)
-    return _with_weights(module, layer, weight=weight * per_input, bias=bias, input=source)
+    scaled = _scale_transposed_inputs if is_op(layer, *TRANSPOSED) else _scale_inputs
+    return _with_weights(module, layer, weight=scaled(weight, scale, groups), bias=bias, input=source)
 
 
-def _per_input(weight: Tensor, values: Tensor, groups: int) -> Tensor:
-    """One value per input channel, laid out to multiply a weight of shape (out, in/groups, k…)."""
-    per_group = values.reshape(groups, 1, -1).expand(groups, weight.shape[0] // groups, -1)
-    return per_group.reshape(*weight.shape[:2], *[1] * (weight.dim() - 2))
+def _reading(weight: Tensor, values: Tensor, groups: int) -> Tensor:
+    """What a weight (out, in/groups, k…) makes of one value per input channel, the same under every tap: (out)."""
+    taps = weight.flatten(2).sum(2) if weight.dim() > 2 else weight
+    return (taps.view(groups, -1, taps.shape[1]) @ values.reshape(groups, -1, 1)).flatten()
 
 
-def _per_transposed_input(weight: Tensor, values: Tensor) -> Tensor:
-    return values.view(-1, *[1] * (weight.dim() - 1))
+def _scale_inputs(weight: Tensor, scale: Tensor, groups: int) -> Tensor:
+    """A weight (out, in/groups, k…) with one factor per input channel."""
+    grouped = weight.view(groups, -1, *weight.shape[1:])
+    return (grouped * scale.view(groups, 1, -1, *[1] * (weight.dim() - 2))).view_as(weight)
+
+
+def _scale_transposed_inputs(weight: Tensor, scale: Tensor, groups: int) -> Tensor:
+    """The same for (in, out/groups, k…)."""
+    return weight * scale.view(-1, *[1] * (weight.dim() - 1))
 
 
 def _norm_with_inputs(module: GraphModule, norm: Node, source: Node, scale: Tensor, shift: Tensor) -> Node:

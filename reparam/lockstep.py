@@ -1,28 +1,63 @@
-"""The proof of the whole: the folded graph beside the captured one, value by value, on one input in float64.
+"""The proof of the whole: the folded graph beside the captured one, value by value, on what an input makes of itself.
 
 Rewriting leaves most values of a model as they were; the graphs have them in common, and differ in how they come from
-one to the next. Both are run abreast. Each common value is compared as soon as both have it, and the folded graph goes
-on with the captured graph's. So every stretch between common values is judged on what really arrives there. By
-induction from inputs to outputs that covers the model, and two things cannot mislead that mislead outputs alone:
+one to the next. The captured model is run once, and every stretch of the folded graph between common values is run in
+float64 beside the stretch of the captured graph that it stands for, both on the values that really arrive there. If
+all stretches agree, then by induction from inputs to outputs the models agree: a stretch begins with values that are
+the same in both, and ends with one that therefore is.
 
-- a model that amplifies roundings: products of branches, block upon block, make 1e-7 of 1e-16. A bound as wide as that
-  would let wrong rewrites pass; here no stretch is longer than what a few rewrites have touched.
-- a model that damps: behind a layer scale of 1e-5 or a saturated gate no output shows what went wrong.
+- What a stretch reads, it reads from where its own graph says. So a use that was turned to the wrong value shows,
+  whatever rewrite has done it: the calls of the folded graph that are the captured ones on the captured values are
+  left out, all others are judged.
+- The run that makes the values is in float32: the stretches are judged on them, but never held against them.
+- A stretch that treats all positions alike is run on a piece of its inputs that has every kind of window (`window.py`).
+- Two things cannot mislead that mislead outputs alone. A model that amplifies roundings: products of branches, block
+  upon block, make 1e-7 of 1e-16, and a bound as wide as that would let wrong rewrites pass; here no stretch is longer
+  than what a few rewrites have touched. And a model that damps: behind a layer scale of 1e-5 or a saturated gate no
+  output shows what went wrong.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
-from torch.utils._pytree import tree_flatten, tree_leaves
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map
 
-from .proof import computed, relative_error, steps_float64
+from .proof import region, relative_error, run_region, steps
+from .window import Window, window
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    """How values of the captured graph, and of the folded one, come from values that both have.
+
+    `ends` has for nodes of the folded graph the captured ones of the same values, and so has `sources` for those that
+    they are made of; `begins` has the captured nodes that theirs are made of.
+    """
+
+    ends: Mapping[Node, Node]
+    sources: Mapping[Node, Node]
+    begins: frozenset[Node]
+
+    @property
+    def read(self) -> set[Node]:
+        return {*self.begins, *self.sources.values()}
+
+    @property
+    def window(self) -> Window | None:
+        """Where both sides are made of the same values, each position of them alike."""
+        if self.begins != set(self.sources.values()):
+            return None
+        calls = (*region([*self.ends.values()], self.begins), *region([*self.ends], self.sources))
+        return window(calls, (*self.begins, *self.sources))
 
 
 def deviation(
@@ -33,40 +68,42 @@ def deviation(
     `origin` has, for nodes of `folded`, the node of `captured` whose value they should have. It need not be right, nor
     complete: what it claims is what is compared, and an output that it does not claim is compared by its value.
     """
-    worst = 0.0
-    for expected, given in _common_values(captured, folded, origin, inputs):
-        one, other = _tensors(expected), _tensors(given)
-        worst = max(worst, relative_error(one, other) if len(one) == len(other) else math.inf)
-    return worst
+    placeholders = (graph.graph.find_nodes(op="placeholder") for graph in (folded, captured))
+    origin = {**origin, **dict(zip(*placeholders, strict=True))}
+    outputs = _unclaimed_outputs(captured, folded, origin)
+    if outputs is None:
+        return math.inf
+    stretches = _joined((*_stretches(folded, origin), *outputs))
+    judged = _with_values(captured, stretches, inputs)
+    return max((_deviation(captured, folded, stretch, values) for stretch, values in judged), default=0.0)
 
 
-def _common_values(
-    captured: GraphModule, folded: GraphModule, origin: Mapping[Node, Node], inputs: Sequence[Tensor]
-) -> Iterator[tuple[Any, Any]]:
-    """(as captured, as folded), in the folded graph's order; each is let go of once nobody will ask for it."""
-    steps = steps_float64(captured, inputs)
-    asked = Counter(origin[node] for node in folded.graph.nodes if node in origin)
-    asked.update(captured.graph.output_node().all_input_nodes)
-    truth: dict[Node, Any] = {}
-    own: dict[Node, Any] = {}
-    readers = {node: len(node.users) for node in folded.graph.nodes}
-    for node in folded.graph.nodes:
-        if node.op not in ("placeholder", "call_function"):
-            continue
-        twin = origin.get(node)
-        while twin is not None and twin not in truth:
-            truth.update(step for step in (next(steps),) if asked[step[0]])
-        if twin is None or not _is_unchanged(node, twin, origin):
-            own[node] = _value(folded, node, own)
-        if twin is not None:
-            if node in own:
-                yield truth[twin], own[node]
-            own[node] = truth[twin]
-            _ask_once_less(twin, asked, truth)
-        for read in node.all_input_nodes:
-            _ask_once_less(read, readers, own)
-    truth.update(step for step in steps if asked[step[0]])
-    yield from _unclaimed_outputs(captured, folded, origin, truth, own)
+def _deviation(captured: GraphModule, folded: GraphModule, stretch: _Stretch, values: Mapping[Node, Any]) -> float:
+    expected = run_region(captured, {node: values[node] for node in stretch.begins}, [*stretch.ends.values()])
+    sources = {node: values[twin] for node, twin in stretch.sources.items()}
+    one, other = _tensors(expected), _tensors(run_region(folded, sources, [*stretch.ends]))
+    return relative_error(one, other) if len(one) == len(other) else math.inf
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
+
+
+# The stretches -------------------------------------------------------------------------------------------------------
+
+
+def _stretches(folded: GraphModule, origin: Mapping[Node, Node]) -> Iterator[_Stretch]:
+    """One for each claim that is not true by itself."""
+    claimed, twins = _claims(folded, origin)
+    for end in sorted(claimed):
+        if not _is_unchanged(end, origin[end], origin):
+            yield _stretch(origin[end], end, claimed - {end}, twins - {origin[end]}, origin)
+
+
+def _claims(folded: GraphModule, origin: Mapping[Node, Node]) -> tuple[set[Node], set[Node]]:
+    """The nodes of both graphs that are said to have the same values; a weight that stayed one is read where it is."""
+    twins = {node: origin[node] for node in folded.graph.nodes if node in origin and origin[node].op != "get_attr"}
+    return set(twins), set(twins.values())
 
 
 def _is_unchanged(node: Node, twin: Node, origin: Mapping[Node, Node]) -> bool:
@@ -77,39 +114,74 @@ def _is_unchanged(node: Node, twin: Node, origin: Mapping[Node, Node]) -> bool:
     return node.target == twin.target and args == twin.args and kwargs == twin.kwargs
 
 
-def _value(folded: GraphModule, node: Node, own: Mapping[Node, Any]) -> Any:
-    weights = {read: computed(folded, read, {}) for read in node.all_input_nodes if read.op == "get_attr"}
-    return computed(folded, node, {**own, **weights})
-
-
-def _ask_once_less(node: Node, asked: dict[Node, int], values: dict[Node, Any]) -> None:
-    asked[node] -= 1
-    if not asked[node]:
-        values.pop(node, None)
-
-
 def _unclaimed_outputs(
-    captured: GraphModule,
-    folded: GraphModule,
-    origin: Mapping[Node, Node],
-    truth: dict[Node, Any],
-    own: dict[Node, Any],
-) -> Iterator[tuple[Any, Any]]:
-    """The outputs that are not known to be the captured ones; None beside an output that the other does not have."""
+    captured: GraphModule, folded: GraphModule, origin: Mapping[Node, Node]
+) -> list[_Stretch] | None:
+    """One for each output that is not known to be the captured one; None for outputs of another form."""
     (expected, form), (given, other) = (tree_flatten(module.graph.output_node().args) for module in (captured, folded))
-    if form != other:
-        yield None, tuple(own.values())
-        return
-    for one, two in zip(expected, given, strict=True):
-        if isinstance(one, Node) and isinstance(two, Node) and origin.get(two) is not one:
-            yield _output(captured, one, truth), _output(folded, two, own)
-        elif isinstance(one, Node) != isinstance(two, Node):
-            yield None, tuple(own.values())
+    if form != other or any(isinstance(a, Node) != isinstance(b, Node) for a, b in zip(expected, given, strict=True)):
+        return None
+    claimed, twins = _claims(folded, origin)
+    pairs = [(a, b) for a, b in zip(expected, given, strict=True) if isinstance(a, Node) and origin.get(b) is not a]
+    return [_stretch(twin, end, claimed, twins - {twin}, origin) for twin, end in pairs]
 
 
-def _output(module: GraphModule, node: Node, values: Mapping[Node, Any]) -> Any:
-    return computed(module, node, values) if node.op == "get_attr" else values[node]
+def _stretch(twin: Node, end: Node, claimed: set[Node], twins: set[Node], origin: Mapping[Node, Node]) -> _Stretch:
+    begins = {read for node in region((twin,), twins) for read in node.all_input_nodes if read in twins}
+    read = {read for node in region((end,), claimed) for read in node.all_input_nodes if read in claimed}
+    sources = {node: origin[node] for node in ({end} if end in claimed else read)}
+    return _Stretch({end: twin}, sources, frozenset(begins))
 
 
-def _tensors(value: Any) -> list[Tensor]:
-    return [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
+def _joined(stretches: Iterable[_Stretch]) -> list[_Stretch]:
+    """Those that are made of the same values as one: what lies between is computed once."""
+    found: dict[object, _Stretch] = {}
+    for stretch in stretches:
+        made_of = (stretch.begins, frozenset(stretch.sources))
+        known = found.get(made_of, stretch)
+        found[made_of] = replace(stretch, ends={**known.ends, **stretch.ends})
+    return list(found.values())
+
+
+# The values that they begin with ------------------------------------------------------------------------------------
+
+
+def _with_values(
+    captured: GraphModule, stretches: Sequence[_Stretch], inputs: Sequence[Tensor]
+) -> Iterator[tuple[_Stretch, dict[Node, Any]]]:
+    """Each stretch as soon as the captured model has come to all that it reads, and that in float64.
+
+    A value is let go of once no stretch will ask for it.
+    """
+    asked = Counter(node for stretch in stretches for node in stretch.read)
+    due: dict[Node | None, list[_Stretch]] = defaultdict(list)
+    for stretch in stretches:
+        due[max(stretch.read, default=None)].append(stretch)
+    values: dict[Node, Any] = {}
+    yield from ((stretch, {}) for stretch in due.pop(None, ()))
+    for node, value in steps(captured, inputs, real=torch.float32):
+        if asked[node]:
+            values[node] = value
+        for stretch in due.pop(node, ()):
+            enough = stretch.window
+            yield stretch, {read: _piece(values[read], enough) for read in stretch.read}
+            _ask_once_less(stretch.read, asked, values)
+        if not due:
+            return
+
+
+def _piece(value: Any, window: Window | None) -> Any:
+    def piece(part: Any) -> Any:
+        if not isinstance(part, Tensor):
+            return part
+        part = part if window is None else window.of(part)
+        return part.double() if part.is_floating_point() else part
+
+    return tree_map(piece, value)
+
+
+def _ask_once_less(nodes: set[Node], asked: dict[Node, int], values: dict[Node, Any]) -> None:
+    for node in nodes:
+        asked[node] -= 1
+        if not asked[node]:
+            values.pop(node, None)

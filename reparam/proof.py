@@ -12,11 +12,11 @@ from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
 from torch.utils._pytree import tree_leaves
 
-from .graph import arguments, attribute, is_op, shape
+from .float64_conv import depthwise, is_depthwise
+from .graph import stored
+from .window import Window
 
-_REAL = (torch.float16, torch.bfloat16, torch.float32)
-
-_BY_ELEMENT = ("add", "sub", "mul", "div", "relu", "gelu", "sigmoid")
+_REAL = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def run_float64(
@@ -25,125 +25,97 @@ def run_float64(
     """All tensor outputs of the graph, every float computed in float64, on what `weight` makes of the weights."""
     output = module.graph.output_node()
     wanted = set(output.all_input_nodes)
-    values = {node: value for node, value in steps_float64(module, inputs, weight=weight) if node in wanted}
-    values |= {read: _weight(module, read, weight) for read in wanted if read not in values}
+    values = {node: value for node, value in steps(module, inputs, weight=weight) if node in wanted}
+    values |= {read: _weight(module, read, weight, torch.float64) for read in wanted if read not in values}
     return tuple(leaf for leaf in tree_leaves(map_arg(output.args, values.__getitem__)) if isinstance(leaf, Tensor))
 
 
-def steps_float64(
-    module: GraphModule, inputs: Sequence[Tensor], *, weight: Callable[[Tensor], Tensor] = lambda weight: weight
+def steps(
+    module: GraphModule,
+    inputs: Sequence[Tensor],
+    *,
+    weight: Callable[[Tensor], Tensor] = lambda weight: weight,
+    real: torch.dtype = torch.float64,
 ) -> Iterator[tuple[Node, Any]]:
-    """Each input and call of the graph with its value in float64, in their order; nothing is held after its last use.
+    """Each input and call of the graph with its value, in their order; nothing is held after its last use.
 
-    A weight is in float64 only while an operator reads it, so the model is not held a second time.
+    Every float is computed as `real`. A weight is of that type only while an operator reads it, so the model is not
+    held a second time.
     """
     placeholders = [node for node in module.graph.nodes if node.op == "placeholder"]
-    values: dict[Node, Any] = dict(zip(placeholders, map(_double, inputs), strict=True))
+    values: dict[Node, Any] = dict(zip(placeholders, (_as(real, value) for value in inputs), strict=True))
     yield from values.items()
     last_reader = {read: node for node in module.graph.nodes for read in node.all_input_nodes}
     for node in module.graph.nodes:
         if node.op != "call_function":
             continue
-        read_now = {read: _weight(module, read, weight) for read in node.all_input_nodes if read not in values}
-        values[node] = computed(module, node, {**values, **read_now})
+        read_now = {read: _weight(module, read, weight, real) for read in node.all_input_nodes if read not in values}
+        values[node] = computed(module, node, {**values, **read_now}, real)
         yield node, values[node]
         for read in (node, *node.all_input_nodes):
             if last_reader.get(read, node) is node:
                 values.pop(read, None)
 
 
-def _weight(module: GraphModule, node: Node, weight: Callable[[Tensor], Tensor]) -> Any:
-    value = attribute(module, str(node.target))
-    return _double(weight(value)) if isinstance(value, Tensor) else value
+def _weight(module: GraphModule, node: Node, weight: Callable[[Tensor], Tensor], real: torch.dtype) -> Any:
+    value = stored(module, node)
+    return _as(real, weight(value)) if isinstance(value, Tensor) else value
 
 
-def run_region(module: GraphModule, values: dict[Node, Any], outputs: Sequence[Node]) -> tuple[Tensor, ...]:
+def run_region(module: GraphModule, values: Mapping[Node, Any], outputs: Sequence[Node]) -> tuple[Any, ...]:
     """`outputs` computed in float64 from `values`, which holds every node that the region reads from outside."""
     values = dict(values)
-    for node in _region(outputs, values):
+    for node in region(outputs, values):
         values[node] = computed(module, node, values)
     return tuple(values[node] for node in outputs)
 
 
-def computed(module: GraphModule, node: Node, values: Mapping[Node, Any]) -> Any:
-    """The node's value, weights read as float64; no operator falls back to a smaller float type."""
+def computed(module: GraphModule, node: Node, values: Mapping[Node, Any], real: torch.dtype = torch.float64) -> Any:
+    """The node's value, weights read as `real`; no operator falls back to a smaller float type."""
     if node.op == "get_attr":
-        return _double(attribute(module, str(node.target)))
+        return _as(real, stored(module, node))
     assert callable(node.target)
     args = map_arg(node.args, values.__getitem__)
     kwargs = map_arg(node.kwargs, values.__getitem__)
+    args, kwargs = [_wide(value, real) for value in args], {name: _wide(value, real) for name, value in kwargs.items()}
+    by_taps = real == torch.float64 and is_depthwise(node)
     with torch.no_grad():
-        return _double(node.target(*map(_wide, args), **{name: _wide(value) for name, value in kwargs.items()}))
+        return _as(real, depthwise(node.target, *args) if by_taps else node.target(*args, **kwargs))
 
 
-def _wide(argument: Any) -> Any:
-    return torch.float64 if isinstance(argument, torch.dtype) and argument in _REAL else argument
+def _wide(argument: Any, real: torch.dtype) -> Any:
+    return real if isinstance(argument, torch.dtype) and argument in _REAL else argument
 
 
-def _region(outputs: Sequence[Node], values: Iterable[Node]) -> list[Node]:
+def region(outputs: Sequence[Node], values: Iterable[Node]) -> list[Node]:
     """The nodes between `values` and `outputs`, in an order in which they can run."""
-    seen = set(values)
-    order: list[Node] = []
-
-    def visit(node: Node) -> None:
-        if node in seen:
-            return
-        seen.add(node)
-        for before in node.all_input_nodes:
-            visit(before)
-        order.append(node)
-
-    for node in outputs:
-        visit(node)
-    return order
+    given, found = set(values), set[Node]()
+    waiting = list(outputs)
+    while waiting:
+        node = waiting.pop()
+        if node not in given and node not in found:
+            found.add(node)
+            waiting += node.all_input_nodes
+    return sorted(found)
 
 
-def side_enough(calls: Sequence[Node], inputs: Sequence[Node]) -> int | None:
-    """Pixels per side of a picture on which these calls prove as much as on a full one; None where size may matter.
-
-    Convolutions and operators on single elements treat all positions alike: twice the largest kernel shows the middle
-    and every border, at a fraction of the time.
-    """
-    pictures = [node.meta["val"] for node in inputs]
-    if not all(isinstance(value, Tensor) and value.dim() == 4 for value in pictures):
-        return None
-    if len({tuple(map(_traced, value.shape[-2:])) for value in pictures}) != 1:
-        return None
-    calls = [node for node in calls if node.op == "call_function"]
-    if not all(is_op(node, "conv2d") or _treats_positions_alike(node) for node in calls):
-        return None
-    return 3 + 2 * max((_extent(node) for node in calls if is_op(node, "conv2d")), default=1)
-
-
-def _extent(convolution: Node) -> int:
-    """Pixels from the first to the last tap of the kernel, at most."""
-    given = arguments(convolution)
-    return max(given["dilation"]) * max(shape(given["weight"])[2:])
-
-
-def _treats_positions_alike(node: Node) -> bool:
-    weights = [read for read in node.all_input_nodes if read.op == "get_attr"]
-    flat = all(set(shape(weight)[-2:]) <= {1} for weight in weights)
-    return is_op(node, "batch_norm") or (is_op(node, *_BY_ELEMENT) and flat)
-
-
-def random_values(nodes: Sequence[Node], seed: int, *, side: int | None = None) -> dict[Node, Any]:
+def random_values(nodes: Sequence[Node], seed: int, *, window: Window | None = None) -> dict[Node, Any]:
     """Seeded values for the nodes that a region reads: normal floats, integers as traced; open dimensions as traced.
 
-    Pictures have at most `side` pixels per side, where it is given.
+    Where a window is given, there is as much of each as it takes.
     """
     generator = torch.Generator().manual_seed(seed)
-    return {node: _random(node.meta["val"], generator, side) for node in nodes}
+    return {node: _random(node.meta["val"], generator, window) for node in nodes}
 
 
-def _random(example: Any, generator: torch.Generator, side: int | None = None) -> Any:
+def _random(example: Any, generator: torch.Generator, window: Window | None = None) -> Any:
     if isinstance(example, (list, tuple)):
         return type(example)(_random(part, generator) for part in example)
     if not isinstance(example, Tensor):
         return _traced(example)
-    size = [_traced(length) for length in example.shape]
-    if side is not None:
-        size[-2:] = [min(length, side) for length in size[-2:]]
+    size = tuple(_traced(length) for length in example.shape)
+    if window is not None:
+        size = window.shape(size)
     if example.is_floating_point():
         return torch.randn(size, generator=generator).double()  # five times faster than drawn in float64
     return torch.zeros(size, dtype=example.dtype)
@@ -170,5 +142,5 @@ def _largest(value: Tensor) -> float:
     return float(value.abs().max())
 
 
-def _double(value: Any) -> Any:
-    return value.detach().double() if isinstance(value, Tensor) and value.is_floating_point() else value
+def _as(real: torch.dtype, value: Any) -> Any:
+    return value.detach().to(real) if isinstance(value, Tensor) and value.is_floating_point() else value

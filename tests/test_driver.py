@@ -12,7 +12,6 @@ import torch
 from contract import FULL_SIZE, daily_first
 from fuseport.models import create
 from fuseport.reparam import RULES, Match, capture, conv_bn, driver, fold
-from fuseport.reparam.proof import random_values, side_enough
 from golden_weights import GOLDEN, image, load_golden_
 from graphs import folded, ready
 from torch import Tensor, nn
@@ -95,27 +94,6 @@ def test_a_wrong_rewrite_is_taken_back_and_said() -> None:
     (refusal,) = result.refusals
     assert "its proof failed" in refusal.reason
     torch.testing.assert_close(result.module(torch.ones(1, 4, 6, 6)), captured(torch.ones(1, 4, 6, 6)))
-
-
-class Positions(nn.Module):
-    """A layer whose region may not be proven on a smaller picture: the weight that is added has positions."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(4, 4, 3, padding=1)
-        self.register_buffer("map", torch.randn(4, 20, 20))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv(x) + self.map
-
-
-def test_a_region_is_proven_on_a_smaller_picture_only_where_size_does_not_matter() -> None:
-    graph = capture(ready(Positions()), (torch.randn(1, 4, 20, 20),)).graph
-    (x,) = graph.find_nodes(op="placeholder")
-    conv, add = (node for node in graph.nodes if node.op == "call_function")
-    assert side_enough([conv], [x]) == 9
-    assert side_enough([conv, add], [x]) is None
-    assert random_values([x], 0, side=9)[x].shape == (1, 4, 9, 9)
 
 
 def test_an_open_batch_stays_open() -> None:

@@ -13,10 +13,10 @@ from fuseport import models
 from fuseport.export import folding
 from fuseport.export.folding import fold_source, save
 from fuseport.export.job import Source
+from fuseport.export.pipeline import UsageError
 from fuseport.export.program import Prepared
-from fuseport.models import UnknownVariantError
 from fuseport.models.loaded import load
-from fuseport.reparam import RULES
+from fuseport.reparam import RULES, driver
 from test_cli import run
 
 
@@ -79,21 +79,62 @@ def test_quiet_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.parametrize(
-    ("words", "told"),
-    [
-        (["shvit_s9"], "unknown variant 'shvit_s9'"),
-        (["shvit_s1", "--output", "x.onnx"], "--output must end in .pt2"),
-        (["shvit_s1", "--checkpoint", "there_is_none.pth"], "no such file"),
-    ],
-)
-def test_what_cannot_be_folded_is_one_line(words: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("fuseport", "fold", *words) in (1, 2)
-    error = capsys.readouterr().err.strip().splitlines()[-1]
+NOT_LOADED = [
+    (["shvit_s9"], "unknown variant 'shvit_s9'"),
+    (["shvit_s1", "--output", "x.onnx"], "--output must end in .pt2"),
+    (["shvit_s1", "--checkpoint", "there_is_none.pth"], "no such file"),
+    (["shvit_s1", "--checkpoint", "broken.pth"], "broken.pth"),
+    (["--model", "there_is_none.py:build", "--input-shape", "1,4"], "there_is_none.py"),
+    (["--model", "net.py:absent", "--input-shape", "1,4"], "absent"),
+    (["--model", "net.py:Fails", "--input-shape", "1,4"], "no weights today"),
+    (["--model", "unreadable.py:build", "--input-shape", "1,4"], "unreadable.py"),
+    (["--model", "net.py:Branching"], "--input-shape"),
+]
+
+NETS = """
+from torch import nn
+
+class Fails(nn.Module):
+    def __init__(self):
+        raise RuntimeError("no weights today")
+
+class Branching(nn.Module):
+    def forward(self, x):
+        return x.exp() if x.sum() > 0 else x.sin()
+"""
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder with models and a checkpoint that are of no use."""
+    monkeypatch.chdir(tmp_path)
+    Path("net.py").write_text(NETS)
+    Path("unreadable.py").write_text("def build(:\n")
+    Path("broken.pth").write_bytes(b"PK\x03\x04 and no more")
+
+
+@pytest.mark.usefixtures("workplace")
+@pytest.mark.parametrize(("words", "told"), NOT_LOADED)
+def test_what_cannot_be_loaded_is_wrong_usage(words: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("fuseport", "fold", *words, "--quiet") == 2
+    (error,) = capsys.readouterr().err.strip().splitlines()
     assert error.startswith("error: ")
     assert told in error
 
 
-def test_an_unknown_variant_is_an_error_of_ours() -> None:
-    with pytest.raises(UnknownVariantError):
+@pytest.mark.usefixtures("workplace")
+def test_what_cannot_be_captured_has_failed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("fuseport", "fold", "--model", "net.py:Branching", "--input-shape", "1,4", "--quiet") == 1
+    assert "net.py" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("prepared")
+def test_what_cannot_be_folded_has_failed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(driver, "deviation", lambda *args: 1e-3)
+    assert run("fuseport", "fold", "shvit_tiny", "--quiet") == 1
+    assert "deviates from the captured one by 1.0e-03" in capsys.readouterr().err
+
+
+def test_a_model_that_cannot_be_loaded_is_told_apart() -> None:
+    with pytest.raises(UsageError, match="unknown variant"):
         fold_source(Source("shvit_s9"))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
 import torch
-from fuseport.reparam import RULES, FoldError, capture, driver, fold
-from fuseport.reparam.graph import copy_of
+from fuseport.reparam import RULES, FoldError, capture, driver, fold, lockstep
+from fuseport.reparam.graph import copy_of, double, put
 from fuseport.reparam.lockstep import deviation
 from fuseport.reparam.proof import relative_error, run_float64
 from graphs import ready
@@ -89,3 +91,85 @@ def test_swapped_and_missing_outputs_are_seen() -> None:
         given = output.args[0]
         output.args = (tuple(None if place is None else given[place] for place in args),)  # pyright: ignore
         assert deviation(captured, work, origin, [x]) >= expected
+
+
+class Seams(nn.Module):
+    """Two convolutions of one shape in a row, whose outputs could be taken for one another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = self.first(x)
+        return (self.second(first) + first).flatten(1).softmax(1)
+
+
+def _named(graph: GraphModule, name: str) -> list[Node]:
+    return [node for node in graph.graph.nodes if node.name.startswith(name)]
+
+
+def test_a_use_outside_its_region_that_was_turned_to_another_value_is_seen() -> None:
+    """No layer is touched: only what stands behind a region reads something else, or reads twice what it read once."""
+    for wrong in range(4):
+        captured, work, origin, x = _pair(Seams())
+        assert deviation(captured, work, origin, [x]) == 0
+        (first, second), (add,) = _named(work, "conv2d"), _named(work, "add")
+        (source,) = work.graph.find_nodes(op="placeholder")
+        if wrong == 0:
+            add.replace_input_with(first, second)
+        elif wrong == 1:
+            second.replace_input_with(first, source)
+        elif wrong == 2:
+            add.args = (second, source)
+        else:
+            second.args = (first, first.args[1], *second.args[2:])  # the other layer's weight
+        assert deviation(captured, work, origin, [x]) > 0.1
+
+
+def test_two_claims_that_were_swapped_are_seen() -> None:
+    captured, work, origin, x = _pair(Seams())
+    first, second = _named(work, "conv2d")
+    origin[first], origin[second] = origin[second], origin[first]
+    assert deviation(captured, work, origin, [x]) > 0.1
+
+
+def test_a_stored_value_is_held_against_the_calls_that_it_stands_for() -> None:
+    class Computed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.zeros(4, 1, 1))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x * self.weight.exp()
+
+    captured, work, origin, x = _pair(Computed())
+    (exp,), (weight,) = _named(work, "exp"), _named(work, "weight")
+    for factor in (1, 1 + 1e-6):
+        with work.graph.inserting_before(exp):
+            made = put(work, "made", double(work, weight).exp() * factor, like=weight)
+        exp.replace_all_uses_with(made, propagate_meta=False)
+        origin[made], exp = origin[exp], made
+        assert deviation(captured, work, origin, [x]) == pytest.approx(factor - 1)
+
+
+def test_stretches_of_convolutions_are_run_on_a_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Deep(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm = nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.norm(self.conv(x))
+
+    seen: list[tuple[int, ...]] = []
+    run = lockstep.run_region
+
+    def watched(module: GraphModule, values: Mapping[Node, Any], outputs: Sequence[Node]) -> tuple[Any, ...]:
+        seen.extend(tuple(value.shape) for value in values.values())
+        return run(module, values, outputs)
+
+    monkeypatch.setattr(lockstep, "run_region", watched)
+    x = torch.randn(1, 4, 32, 32)
+    fold(capture(ready(Deep()), (x,)), RULES)
+    assert seen == [(1, 4, 3, 3)] * 2

@@ -25,16 +25,21 @@ if TYPE_CHECKING:
 def command(variant: str | None, output: Path | None, as_json: bool, quiet: bool, **options: Any) -> None:
     """Fold a model and list every rewrite: rule, place, operators before and after, float64 error of its proof.
 
-    Also what was refused and why, and what the model costs before and after.
+    Also what was refused and why, and what the model costs before and after. Exit code 0: folded and proven; 1: the
+    model cannot be captured or folded; 2: wrong usage, as a name, a file or a checkpoint that does not fit.
     """
     from .. import terminal
     from ..folding import fold_source, save
+    from ..pipeline import UsageError
 
     if output is not None and output.suffix != ".pt2":
         raise click.UsageError(f"--output must end in .pt2, got {output}")
     variant = named(variant, options)
     with terminal.progress(show=not quiet and not as_json) as announce:
-        prepared = fold_source(source_of(variant, options), announce=announce)
+        try:
+            prepared = fold_source(source_of(variant, options), announce=announce)
+        except UsageError as error:
+            raise click.UsageError(str(error)) from error
     if output is not None:
         save(prepared, output)
     if as_json:
