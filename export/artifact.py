@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -143,12 +143,16 @@ def in_one_line(error: BaseException) -> str:
     return (lines[0] if lines else type(error).__name__)[:300]
 
 
-def sha256_on_disk(*paths: Path) -> str:
-    """The sha256 of a file; of a folder, or of several, that of the list of their files' hashes and names."""
+def sha256_on_disk(*paths: Path, instead: Mapping[Path, bytes] | None = None) -> str:
+    """The sha256 of a file; of a folder, or of several, that of the list of their files' hashes and names.
+
+    `instead` has the content that single files are taken to have.
+    """
     named = sorted((file.relative_to(path.parent).as_posix(), file) for path in paths for file in files_of(path))
+    known = {file: hashlib.sha256(content).hexdigest() for file, content in (instead or {}).items()}
     if len(paths) == 1 and paths[0].is_file():
-        return _sha256(paths[0])
-    listing = "".join(f"{_sha256(file)}  {name}\n" for name, file in named)
+        return known.get(paths[0]) or _sha256(paths[0])
+    listing = "".join(f"{known.get(file) or _sha256(file)}  {name}\n" for name, file in named)
     return hashlib.sha256(listing.encode()).hexdigest()
 
 

@@ -22,7 +22,7 @@ from .artifact import Artifact, export_id
 from .atomic import NotWritten, staging
 from .job import Job
 from .labels import read_labels
-from .lowering.legalize import legalize
+from .lowering.legalize import legalized
 from .mapped import Mapped, mapped
 from .metadata import input_contract, metadata_of, static_form
 from .precision.find import find_precision
@@ -158,7 +158,7 @@ def _settle_precision(
     """The job with the operators that stay in float32, and the plan where they were searched for."""
     if job.precision_file is not None:
         try:
-            names = names_for(job.precision_file, legalize(prepared.program))
+            names = names_for(job.precision_file, legalized(prepared.program))
         except PlanError as error:
             raise UsageError(str(error)) from error
         return replace(job, request=replace(job.request, float32=names)), None

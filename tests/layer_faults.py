@@ -114,8 +114,14 @@ ONNX: tuple[Fault, ...] = (scaled, rows, transposed, dilated, epsilon, residual,
 
 
 def break_file(good: Path, bad: Path, seed: int) -> tuple[str, list[str]] | None:
-    """Copy `good` to `bad` with one fault; its kind and the tensors at which it sits, or None."""
-    chance = random.Random(seed)
+    """Copy `good` to `bad` with one fault; its kind and the tensors at which it sits, or None if there is no place."""
+    try:
+        return _broken(good, bad, seed, random.Random(seed))
+    except IndexError:  # a choice among no places
+        return None
+
+
+def _broken(good: Path, bad: Path, seed: int, chance: random.Random) -> tuple[str, list[str]] | None:
     if good.suffix == ".onnx":
         model = onnx.load(str(good))
         fault = ONNX[seed % len(ONNX)]

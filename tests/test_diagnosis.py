@@ -57,3 +57,14 @@ def test_an_error_of_no_simple_kind_gets_no_name():
     assert diagnose("logits", TRUTHS, np.full_like(LOGITS, np.nan)) is None
     assert diagnose("a", {"a": np.array(1.0)}, np.array(2.0)) is None
     assert diagnose("a", {"a": np.full((2, 3), np.inf)}, np.ones((2, 3))) is None
+
+
+def test_a_thousand_classes_shifted_though_some_hardly_differ_from_the_next():
+    many = np.random.default_rng(6).normal(size=(4, 1000))
+    many[:, 500] = many[:, 501] + 1e-3
+    clause = diagnose("logits", {"logits": many}, np.roll(many, 1, axis=1))
+    assert clause is not None
+    assert clause.endswith("are in another order")
+    for samples in (1, 2, 4):
+        truth, other = np.random.default_rng(7).normal(size=(2, samples, 1000))
+        assert diagnose("logits", {"logits": truth}, other) is None

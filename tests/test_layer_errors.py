@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from fuseport.validate.layer_errors import ALLOWED, Layer, excess, explain, first_jump, relative
+from fuseport.validate.layer_errors import ALLOWED, Layer, excess, explain, first_jump, is_another, relative
 
 NARROW = ALLOWED["float16", "all values"]
 WIDE = ALLOWED["float32", "all values"]
@@ -80,3 +82,13 @@ def test_an_overflow_is_named_and_otherwise_where_the_error_is_largest() -> None
         [layer("a"), layer("b", error=0.02)]
     )
     assert explain([]) == "no layer stands out among 0: nothing to compare"
+
+
+def test_another_model_is_told_from_a_fault_in_many_layers() -> None:
+    others = [layer(str(at), error=1.4, added=1.4, excess=1e4) for at in range(9)]
+    right = [layer(f"right {at}") for at in range(3)]
+    assert is_another([*others, replace(layer("activation"), operator="relu")])
+    assert not is_another([*others[:5], *right])
+    assert not is_another([replace(one, operator="gelu") for one in others])
+    assert not is_another(others[:2])
+    assert "this looks like another model, or other weights" in explain(others)

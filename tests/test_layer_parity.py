@@ -142,3 +142,26 @@ def test_an_overflow_of_rounding_is_told_from_a_fault(tmp_path: Path) -> None:
     layers = compared(artifact, program, "all values").layers
     assert first_jump(layers) is None
     assert "rounding overflows at the top of the model (mul, tensor 'mul" in explain(layers)
+
+
+class Gated(nn.Module):
+    """A gate whose values are all but 0, where the rounding of 1/6 is all that is left of x / 6 + 1/2."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before, self.after = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 1)
+        self.before.weight.data.mul_(1e-5)
+        self.before.bias.data.copy_(torch.linspace(-3.01, -2.9999, 8))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.after(1 + nn.functional.hardsigmoid(self.before(x))).mean((2, 3))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_saturated_gate_is_no_fault(form: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module, precision, rounds = FORMS[form]
+    artifact, program = converted(Gated(), module, tmp_path / "gated", precision)
+    layers = compared(artifact, program, rounds).layers
+    assert first_jump(layers) is None, explain(layers)
+    assert "hardsigmoid" in {layer.operator for layer in layers}

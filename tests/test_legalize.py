@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 import torch
 from fuseport.export.artifact import NotConverted
-from fuseport.export.lowering.legalize import indexes_beyond_int16, legalize, module_paths
+from fuseport.export.lowering.legalize import indexes_beyond_int16, legalize, legalized, module_paths
 from programs import Net, captured, net
 from torch import Tensor, nn
 
@@ -108,3 +111,15 @@ def test_the_program_is_left_as_it_was() -> None:
     before = str(program)
     legalize(program, precision="float16")
     assert str(program) == before
+
+
+def test_what_was_legalized_is_kept_as_long_as_the_program() -> None:
+    program = captured(nn.ReLU(), torch.zeros(1, 3))
+    first = legalized(program, precision="float16")
+    assert legalized(program, precision="float16") is first
+    assert legalized(program) is not first
+    assert legalized(program, precision="float16", float32=("relu",)) is not first
+    gone = weakref.ref(program)
+    del program, first
+    gc.collect()
+    assert gone() is None

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from coremltools.proto import FeatureTypes_pb2, Model_pb2
 from fuseport import mil
-from fuseport.export.artifact import TensorSpec
+from fuseport.export.artifact import TensorSpec, sha256_on_disk
 from fuseport.export.formats import mlpackage
+from fuseport.mil.schema import model_message
 
 DATE = "com.github.apple.coremltools.conversion_date"
 RANDOM = ("11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222")
@@ -102,3 +103,29 @@ def test_tensors_as_declared() -> None:
         TensorSpec("label", (), "string", "label"),
         TensorSpec("probabilities", (), "float64", "probabilities"),
     )
+
+
+def test_the_hash_of_content_is_free_of_the_day_and_of_random_identifiers(tmp_path: Path) -> None:
+    ours = package(tmp_path / "a" / "net")
+    plain = sha256_on_disk(ours)
+    assert mlpackage.content_sha256(ours) == plain
+    hashes = []
+    for day, swapped in (("2026-11-21", False), ("2026-11-22", True)):
+        theirs = package(tmp_path / day / "net", swapped=swapped)
+        spec = model_message()
+        file = theirs / "Data" / "com.apple.CoreML" / "model.mlmodel"
+        spec.ParseFromString(file.read_bytes())
+        spec.description.metadata.userDefined[DATE] = day
+        file.write_bytes(spec.SerializeToString())
+        told = manifest_of(theirs)
+        names = dict(zip(told["itemInfoEntries"], RANDOM[::-1] if swapped else RANDOM, strict=True))
+        told["itemInfoEntries"] = {names[name]: item for name, item in told["itemInfoEntries"].items()}
+        told["rootModelIdentifier"] = names[told["rootModelIdentifier"]]
+        (theirs / "Manifest.json").write_text(json.dumps(told))
+        hashes.append((sha256_on_disk(theirs), mlpackage.content_sha256(theirs)))
+    assert hashes[0][0] != hashes[1][0]
+    assert hashes[0][1] == hashes[1][1] == plain
+    other = package(tmp_path / "b" / "net", weights=b"other weights")
+    assert mlpackage.content_sha256(other) != plain
+    (other / "Manifest.json").write_text("no JSON")
+    assert mlpackage.content_sha256(other) == sha256_on_disk(other)

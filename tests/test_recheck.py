@@ -19,6 +19,7 @@ from fuseport.export.job import Checks, Source
 from fuseport.export.recheck import recheck as module
 from fuseport.export.recheck.against import NoReference
 from fuseport.export.recheck.recheck import Asked, CheckReport, recheck
+from fuseport.export.recheck.stored import StoredError, feed_of, read_stored
 from fuseport.export.report import as_json
 from fuseport.export.saved.opened import open_artifact
 from onnx import TensorProto, helper
@@ -75,6 +76,12 @@ def test_the_answer_of_another_model_fails(exported: Path, tmp_path: Path) -> No
     assert "has changed since its report" in result.notes[0]
     assert [finding.stage for finding in result.findings][-1:] == ["layer"]
     assert "patch_embed.0" in result.findings[-1].what
+
+
+def test_a_file_with_other_weights_is_told_from_a_fault(exported: Path) -> None:
+    other = Source("shvit_tiny", num_classes=10, seed=1)
+    (result,) = recheck(asked(exported / "shvit_tiny.onnx", against="shvit_tiny", source=other)).results
+    assert "this looks like another model, or other weights" in result.findings[-1].what, result.findings
 
 
 STD = np.array([0.229, 0.224, 0.225]).reshape(1, 3, 1, 1)
@@ -285,3 +292,19 @@ def test_weights_outside_the_folder_are_not_reached_for(exported: Path, tmp_path
     (tmp_path / "a.data").unlink()
     with pytest.raises(ValueError, match="which is not there"):
         open_artifact(tmp_path / "a.onnx")
+
+
+def test_stored_inputs_of_a_model_with_several(tmp_path: Path) -> None:
+    feed = {"image": np.zeros((1, 3, 4, 4), np.float32), "mask": np.zeros((1, 5), np.int64)}
+    images, masks = np.ones((2, 4, 4, 3), np.float32), np.ones((2, 5), np.int32)
+    np.savez(tmp_path / "cases.npz", image=images, theirs=masks)
+    found = feed_of(read_stored(tmp_path / "cases.npz"), {"x": "image", "theirs": "mask"}, feed)
+    assert {name: (values.shape, values.dtype) for name, values in found.items()} == {
+        "image": ((2, 3, 4, 4), np.float32),
+        "mask": ((2, 5), np.int64),
+    }
+    with pytest.raises(StoredError, match="expected an array 'mask'; it has image, theirs"):
+        feed_of(read_stored(tmp_path / "cases.npz"), {}, feed)
+    np.savez(tmp_path / "cases.npz", image=images, mask=masks[:1])
+    with pytest.raises(StoredError, match="as many samples of each input, got 2 of image, 1 of mask"):
+        feed_of(read_stored(tmp_path / "cases.npz"), {}, feed)

@@ -105,6 +105,11 @@ CASES: dict[str, tuple[Callable[..., Tensor], tuple[Tensor, ...]]] = {
     "many windows": (lambda x: x.unfold(-1, 2, 1), (PLANE,)),
     "crop": (lambda x: F.pad(x, (-1, 2, 3, -2)), (PLANE,)),
     "crop alone": (lambda x: F.pad(x, (-1, 0)), (PLANE,)),
+    "sum of all, transposed": (lambda x: x.mT.relu().mT + x.mT.sum(), (X,)),
+    "mean of all, transposed": (lambda x: x.mT.relu().mT * x.mT.mean(), (X,)),
+    "extremes of all, transposed": (lambda x: x.mT.relu().mT * x.mT.max() + x.mT.min() + x.mT.amax(), (X,)),
+    "spread of all, transposed": (lambda x: x.mT.relu().mT * x.mT.std() + x.mT.var(correction=0, dim=None), (X,)),
+    "norm of all, transposed": (lambda x: x.mT.relu().mT * x.mT.norm(), (X,)),
     "average of uneven regions": (lambda x: F.adaptive_avg_pool2d(x, (4, 7)), (PLANE,)),
 }
 
@@ -118,6 +123,11 @@ ORDINARY = {
     torch.ops.aten.pad.default,
     torch.ops.aten.softplus.default,
     torch.ops.aten.sum.dim_IntList,
+    torch.ops.aten.amax.default,
+    torch.ops.aten.amin.default,
+    torch.ops.aten.var.correction,
+    torch.ops.aten.std.correction,
+    torch.ops.aten.linalg_vector_norm.default,
 }
 """Operators that rewrites are made of, with arguments that coremltools reads."""
 

@@ -17,6 +17,7 @@ import torch
 from fuseport.export.artifact import Artifact, NotConverted, TensorSpec, sha256_on_disk
 from fuseport.export.atomic import NotWritten
 from fuseport.export.formats import to_onnx
+from fuseport.export.formats.onnx_simplified import simplified
 from fuseport.export.request import BatchRange, ImageInput, Request
 from programs import NAMES, Net, TwoInTwoOut, captured, net
 from torch import Tensor, nn
@@ -188,6 +189,22 @@ def test_nodes_name_the_module_they_came_from(either: Artifact) -> None:
     assert noted == modules
 
 
+class Halves(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        first, second = x.split([1, 2], 1)
+        return first.exp() * second
+
+
+def test_a_split_names_its_module(tmp_path: Path) -> None:
+    """torch makes it of one call for the parts and one for each of them, and notes nothing at it."""
+    module = nn.Sequential(nn.Conv2d(3, 3, 1), Halves())
+    program = captured(module, torch.randn(1, 3, 8, 8))
+    modules = convert(tmp_path, program=program, input_names=("x",), output_names=("y",)).modules
+    nodes = onnx.load(tmp_path / "net.onnx").graph.node
+    (split,) = [node for node in nodes if node.op_type == "Split"]
+    assert modules[split.output[0]] == "1"
+
+
 def test_without_module_calls_a_node_is_named_by_its_weight(tmp_path: Path) -> None:
     """A rewritten graph has no module calls left; its weights keep their names."""
     with torch.no_grad():
@@ -253,7 +270,7 @@ def test_a_simplification_that_goes_wrong_is_left_out(
 ) -> None:
     model = onnx_ir.load(unsimplified.path)
     monkeypatch.setattr(onnxsim, "simplify", simplify)
-    assert to_onnx._simplified(model) == (model, reason)
+    assert simplified(model, apart=False) == (model, reason)
 
 
 def test_the_same_bytes_again(made: Artifact, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -17,6 +17,9 @@ REST = 0.1
 MAX_CLASSES = 4096
 """Exchanged classes are searched among this many wrong classes at most: the search is quadratic."""
 
+DISTINCT = 0.9
+"""Of many moved classes so many must come from different ones; of random values two thirds would."""
+
 Matrix = NDArray[np.float64]
 
 
@@ -92,12 +95,14 @@ def _classes_moved(truth: Matrix, artifact: Matrix) -> str | None:
     columns = np.flatnonzero(wrong > REST * wrong.max())
     if not 2 <= len(columns) <= MAX_CLASSES:
         return None
-    expected, came = truth[:, columns], artifact[:, columns]
-    nearest = np.array([np.argmin(np.linalg.norm(expected - came[:, [i]], axis=0)) for i in range(len(columns))])
-    if len(set(nearest)) != len(nearest):
-        return None
     order = np.arange(truth.shape[1])
-    order[columns] = columns[nearest]
+    many = 2 * len(columns) > len(order)  # then classes that hardly differ from their source may be among the others
+    among = order if many else columns
+    expected, came = truth[:, among], artifact[:, columns]
+    nearest = np.array([np.argmin(np.linalg.norm(expected - came[:, [i]], axis=0)) for i in range(len(columns))])
+    if len(set(nearest)) < (DISTINCT if many else 1) * len(columns):
+        return None
+    order[columns] = among[nearest]
     return f"{_list('class', columns)} are in another order" if _explains(truth[:, order], truth, artifact) else None
 
 

@@ -42,6 +42,12 @@ ALLOWED = {
 what the rounded weights cost; where all values are rounded two right orders of summation differ by about the cost."""
 
 
+WEIGHTED = ("conv", "linear", "addmm")
+"""How the names of operators begin that have weights."""
+
+ANOTHER, NEARLY, FEWEST = 0.3, 0.8, 3
+"""Another model: so much is added (other weights give 1.4), by such a share of the layers with weights, of so many."""
+
 NAMED = 3
 """Places that a sentence names; the rest are counted."""
 
@@ -124,6 +130,12 @@ def _ratio(
     return float(np.sqrt(np.max(np.where(error > 0, error / np.maximum(bound, 1e-300), 0.0))))
 
 
+def is_another(layers: Iterable[Layer]) -> bool:
+    """Whether nearly all layers that have weights compute something else: no fault has a hand in so many places."""
+    weighted = [layer.added > ANOTHER for layer in layers if layer.operator.startswith(WEIGHTED)]
+    return len(weighted) >= FEWEST and sum(weighted) >= NEARLY * len(weighted)
+
+
 def first_jump(layers: Iterable[Layer]) -> Layer | None:
     """The first layer, in the artifact's order, whose error jumps."""
     return next((layer for layer in layers if layer.jumps), None)
@@ -132,6 +144,8 @@ def first_jump(layers: Iterable[Layer]) -> Layer | None:
 def explain(layers: Sequence[Layer]) -> str:
     """One sentence for people: the first jump and how many others there are, or what else the error comes from."""
     found = first_jump(layers)
+    if is_another(layers):
+        return "this looks like another model, or other weights: nearly every layer computes something else"
     if found is not None:
         others = sum(layer.jumps for layer in layers) - 1
         return (

@@ -8,21 +8,23 @@ applies them, refuses what has no right form, and brings the constants of a floa
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
+from torch.export import ExportedProgram
 from torch.fx.node import map_aggregate
 
 from ...reparam.graph import operator_name
 from ..artifact import NotConverted
 from ..source_line import source_line
+from .own_transpose import keep_apart
 from .ranks import MOST, RANKED, beyond, merge_reshapes, too_many
 from .rewrites import EXPANDED, REWRITES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from torch.export import ExportedProgram
     from torch.fx import Node
 
 aten = torch.ops.aten
@@ -30,6 +32,23 @@ FLOAT16_MAX = 65504.0
 
 UNREAD = ((aten.searchsorted, "sorter"), (aten.sum, "dtype"), (aten.mean, "dtype"), (aten.cumprod, "dtype"))
 """Arguments that coremltools does not read, and that nothing here can replace."""
+
+
+_MADE: WeakKeyDictionary[ExportedProgram, dict[str, tuple[tuple[str, ...], ExportedProgram]]] = WeakKeyDictionary()
+"""Program → precision → the nodes that were asked to stay in float32, and the legalized program."""
+
+
+def legalized(
+    program: ExportedProgram, *, precision: str = "float32", float32: Collection[str] = ()
+) -> ExportedProgram:
+    """`legalize`, whose result is kept for as long as `program` is and shared: the converter and each check ask for it,
+    and it takes longer than the checks do. It is to be read only.
+    """
+    made = _MADE.setdefault(program, {})
+    asked = tuple(sorted(float32))
+    if precision not in made or made[precision][0] != asked:
+        made[precision] = asked, legalize(program, precision=precision, float32=float32)
+    return made[precision][1]
 
 
 def legalize(program: ExportedProgram, *, precision: str = "float32", float32: Collection[str] = ()) -> ExportedProgram:
@@ -45,6 +64,7 @@ def legalize(program: ExportedProgram, *, precision: str = "float32", float32: C
         {**{operator: defaults[operator] for operator in EXPANDED if operator in defaults}, **_rewrites()}
     )
     merge_reshapes(legal)
+    keep_apart(legal)
     for node in legal.graph.nodes:
         _refuse(node, legal)
     _refuse_ranks(legal)

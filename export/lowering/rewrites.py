@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import _disable_current_modes
 
 from .patches import PATCHES
+from .reductions import REDUCTIONS
 
 aten = torch.ops.aten
 
@@ -214,6 +215,7 @@ REWRITES: dict[Any, Callable[..., Any]] = {
     aten.diagonal.default: _diagonal,
     **{operator: _resize(operator) for operator in _RESIZES},
     **PATCHES,
+    **REDUCTIONS,
 }
 """Operator → the same in others, or NotImplemented for arguments with which it is converted right."""
 

@@ -15,7 +15,7 @@ from ...validate.parity import finite_number
 from ..artifact import Artifact, NotRun
 from ..formats import to_coreml
 from ..job import Job
-from ..lowering.legalize import legalize
+from ..lowering.legalize import legalized
 from ..program import Prepared
 from ..proof.check import Check, check, explained, laid_out, tolerance, yardstick
 from ..subject import Subject, truth
@@ -92,7 +92,7 @@ class _Attempt:
     def plan(
         self, kept: Sequence[Kept], excess: float | None, made: Artifact, plain: Artifact, trials: int, reason: str
     ) -> Plan:
-        legal = legalize(self._prepared.program)
+        legal = legalized(self._prepared.program)
         return Plan(
             schema=SCHEMA,
             variant=self._subject.loaded.variant.name,

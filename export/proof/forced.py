@@ -33,7 +33,8 @@ _REAL = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 class Stream:
-    """One of the ways: floats are carried as `carrier`, weights and (or) results go through `rounding`.
+    """One of the ways: floats are carried as `carrier`, weights and (or) results go through a narrower type, and the
+    constants inside operators through that of the weights, or `constants`.
 
     The nodes named in `float32` take part in no rounding; what they give is rounded when another node reads it.
     """
@@ -44,8 +45,10 @@ class Stream:
         weights: torch.dtype | None,
         results: torch.dtype | None,
         float32: Collection[str] = (),
+        constants: torch.dtype | None = None,
     ) -> None:
         self.carrier, self._weights, self._results, self._float32 = carrier, weights, results, frozenset(float32)
+        self._constants = weights or constants
         self.values: Values = {}
         self._inputs: set[Node] = set()
 
@@ -65,8 +68,9 @@ class Stream:
         named = {name: self._wide(value) for name, value in kwargs.items()}
         target = _ANY_STRIDES.get(node.target, node.target)
         assert callable(target)
-        if self._weights is not None and not wide:
-            target, args, named = with_rounded_constants(target, args, named)
+        if self._constants is not None:
+            stored = torch.float32 if wide else self._constants
+            target, args, named = with_rounded_constants(target, args, named, stored)
         through = None if wide else self._results
         return tree_map(lambda leaf: self._stored(leaf, through), target(*map(self._wide, args), **named))
 
@@ -95,7 +99,7 @@ def rounding(precision: str, rounds: Rounds, float32: Collection[str] = ()) -> S
     """The way of an artifact of `precision` that keeps the nodes named in `float32` wide."""
     narrow = torch.float16 if precision == "float16" else None
     carrier, results = (torch.float64, None) if rounds == "weights" else (torch.float32, narrow)
-    return Stream(carrier, narrow, results, float32 if narrow else ())
+    return Stream(carrier, narrow, results, float32 if narrow else (), torch.float32)
 
 
 @torch.no_grad()

@@ -24,7 +24,7 @@ from ...reparam.graph import operator_name
 from ...validate.layer_errors import ALLOWED, Layer, excess, relative
 from ..artifact import Artifact
 from ..formats.to_coreml import NAME as COREML
-from ..lowering.legalize import legalize, module_paths
+from ..lowering.legalize import legalized, module_paths
 from ..saved.points import CHUNK_BYTES, Opened, in_chunks, open_points
 from ..saved.points import Tensor as Point
 from ..source_line import source_line
@@ -62,7 +62,7 @@ def compare_layers(
     gives at most about `chunk_bytes` of tensors.
     """
     if artifact.format == COREML:
-        program = legalize(program, precision=artifact.precision, float32=kept_in_float32(artifact))
+        program = legalized(program, precision=artifact.precision, float32=kept_in_float32(artifact))
     else:
         rounds = "all values"
     opened = open_points(artifact, feed, mode=MODES[rounds])

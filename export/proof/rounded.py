@@ -26,7 +26,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from ...models.tokens.choose import in_decision
 from ...reparam.proof import run_float64
-from ..lowering.legalize import legalize
+from ..lowering.legalize import legalized
 from .forced import Rounds, rounding, run_alone
 from .samples import answers
 
@@ -76,7 +76,7 @@ def answers_of_mixed(
     program: ExportedProgram, float32: Sequence[str], rounds: Rounds, inputs: Sequence[Tensor], size: int = 1
 ) -> list[NDArray]:
     """All outputs of a program rounded to float16, but for the nodes of its legalized form named in `float32`."""
-    legal = legalize(program, precision="float16", float32=float32)
+    legal = legalized(program, precision="float16", float32=float32)
     decided = [node.name for node in legal.graph.nodes if in_decision(node)]
     wide = (*float32, *decided)
     return answers(lambda *given: run_alone(legal, given, rounding("float16", rounds, wide)), inputs, size)

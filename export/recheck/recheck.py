@@ -91,9 +91,10 @@ def _group(targets: list[Target], asked: Asked, stored: Stored | None, stages: S
         loaded = subject(job) if asked.loaded is None else subject_of(asked.loaded, job)
     for one in targets:
         one.against.require(loaded.loaded.weights)
-    if stored is not None:
-        loaded = fed(loaded, feed_of(stored, targets[0].artifact, loaded.feed), f"the inputs of {stored.path.name}")
     bridges = [bridge(one.artifact, loaded.feed, asked.input_map, RANGES[asked.input_range]) for one in targets]
+    if stored is not None:
+        joined = {name: wire.feed for name, wire in bridges[0].wires.items()}
+        loaded = fed(loaded, feed_of(stored, joined, loaded.feed), f"the inputs of {stored.path.name}")
     model = measured(loaded, job, [one.artifact for one in targets], stages)
     for one, way in zip(targets, bridges, strict=True):
         with stages(f"check {one.artifact.path.name}"):

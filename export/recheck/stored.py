@@ -80,22 +80,31 @@ def read_stored(path: Path) -> Stored:
     return Stored(path, arrays)
 
 
-def feed_of(stored: Stored, artifact: Artifact, feed: Mapping[str, NDArray]) -> Values:
+def feed_of(stored: Stored, joined: Mapping[str, str], feed: Mapping[str, NDArray]) -> Values:
     """The stored inputs as the *model's* feed, in place of `feed`, which says the names, layouts and dtypes.
 
-    An array counts that is named like the model's input or like an input of the file. Raises StoredError.
+    An array counts that is named like the model's input, or like the file's input that is `joined` to it (file's name →
+    model's). Raises StoredError.
     """
-    (name, own), *others = feed.items()
-    if others:
-        raise StoredError(f"{stored.path}: --inputs is for models of one input; this one has {len(feed)}")
-    fitting = [other for other in (name, *(given.name for given in artifact.inputs)) if other in stored.arrays]
+    found = {name: _of_input(stored, name, own, joined) for name, own in feed.items()}
+    counts = {name: len(values) for name, values in found.items()}
+    if len(set(counts.values())) > 1:
+        told = ", ".join(f"{count} of {name}" for name, count in counts.items())
+        raise StoredError(f"{stored.path}: expected as many samples of each input, got {told}")
+    return found
+
+
+def _of_input(stored: Stored, name: str, own: NDArray, joined: Mapping[str, str]) -> NDArray:
+    """The samples of one input, laid out and typed like `own`."""
+    known = (name, *(file for file, ours in joined.items() if ours == name))
+    fitting = [other for other in known if other in stored.arrays]
     if not fitting:
         raise StoredError(f"{stored.path}: expected an array {name!r}; it has {', '.join(stored.arrays)}")
     values = stored.arrays[fitting[0]]
     for axes in (tuple(range(values.ndim)), *(((0, 2, 3, 1), (0, 3, 1, 2)) if values.ndim == 4 else ())):
         if values.transpose(axes).shape[1:] == own.shape[1:]:
             turned = np.ascontiguousarray(values.transpose(axes))
-            return {name: _of_dtype(turned, str(own.dtype), fitting[0], stored.path)}
+            return _of_dtype(turned, str(own.dtype), fitting[0], stored.path)
     raise StoredError(f"{stored.path}: {fitting[0]!r} has shape {values.shape}; expected (N, {_sizes(own.shape[1:])})")
 
 

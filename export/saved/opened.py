@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ... import mil
 from ..artifact import Artifact, TensorSpec, files_of, sha256_on_disk
 from ..formats import to_coreml, to_onnx
+from ..formats.mlpackage import content_sha256
 from ..recheck.mapping import COLOURS
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ def _core_ml(path: Path) -> Artifact:
         inputs=tuple(_feature(given, given.shape) for given in model.inputs),
         outputs=tuple(_feature(made, shapes.get(made.name)) for made in model.outputs),
         bytes=sum(file.stat().st_size for file in files_of(path)),
-        sha256=sha256_on_disk(path),
+        sha256=content_sha256(path),
         operations=dict(sorted(Counter(made.type for made in operations).items())),
         export_id="",
         modules={},
