@@ -9,7 +9,8 @@ the same in both, and ends with one that therefore is.
 - What a stretch reads, it reads from where its own graph says. So a use that was turned to the wrong value shows,
   whatever rewrite has done it: the calls of the folded graph that are the captured ones on the captured values are
   left out, all others are judged.
-- The run that makes the values is in float32: the stretches are judged on them, but never held against them.
+- The run that makes the values is in float32: the stretches are judged on them, but never held against them. Only
+  where a stretch is made of other values than what it stands for must these fit each other, and be float64.
 - A stretch that treats all positions alike is run on a piece of its inputs that has every kind of window (`window.py`).
 - Two things cannot mislead that mislead outputs alone. A model that amplifies roundings: products of branches, block
   upon block, make 1e-7 of 1e-16, and a bound as wide as that would let wrong rewrites pass; here no stretch is longer
@@ -34,6 +35,9 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_map
 from .proof import region, relative_error, run_region, steps
 from .window import Window, window
 
+_AHEAD = 8
+"""Common values that a stretch may go past to where both sides begin alike."""
+
 
 @dataclass(frozen=True)
 class _Stretch:
@@ -52,9 +56,14 @@ class _Stretch:
         return {*self.begins, *self.sources.values()}
 
     @property
+    def is_closed(self) -> bool:
+        """Whether both sides are made of the same values."""
+        return self.begins == set(self.sources.values())
+
+    @property
     def window(self) -> Window | None:
-        """Where both sides are made of the same values, each position of them alike."""
-        if self.begins != set(self.sources.values()):
+        """How much of the values is enough, where both sides treat all positions alike."""
+        if not self.is_closed:
             return None
         calls = (*region([*self.ends.values()], self.begins), *region([*self.ends], self.sources))
         return window(calls, (*self.begins, *self.sources))
@@ -94,16 +103,15 @@ def _tensors(value: Any) -> list[Tensor]:
 
 def _stretches(folded: GraphModule, origin: Mapping[Node, Node]) -> Iterator[_Stretch]:
     """One for each claim that is not true by itself."""
-    claimed, twins = _claims(folded, origin)
-    for end in sorted(claimed):
-        if not _is_unchanged(end, origin[end], origin):
-            yield _stretch(origin[end], end, claimed - {end}, twins - {origin[end]}, origin)
+    claims = _claims(folded, origin)
+    for end, twin in claims.items():
+        if not _is_unchanged(end, twin, origin):
+            yield _stretch(twin, end, claims)
 
 
-def _claims(folded: GraphModule, origin: Mapping[Node, Node]) -> tuple[set[Node], set[Node]]:
-    """The nodes of both graphs that are said to have the same values; a weight that stayed one is read where it is."""
-    twins = {node: origin[node] for node in folded.graph.nodes if node in origin and origin[node].op != "get_attr"}
-    return set(twins), set(twins.values())
+def _claims(folded: GraphModule, origin: Mapping[Node, Node]) -> dict[Node, Node]:
+    """The nodes that are said to have a captured one's value; a weight that stayed one is read where it is."""
+    return {node: origin[node] for node in folded.graph.nodes if node in origin and origin[node].op != "get_attr"}
 
 
 def _is_unchanged(node: Node, twin: Node, origin: Mapping[Node, Node]) -> bool:
@@ -121,16 +129,34 @@ def _unclaimed_outputs(
     (expected, form), (given, other) = (tree_flatten(module.graph.output_node().args) for module in (captured, folded))
     if form != other or any(isinstance(a, Node) != isinstance(b, Node) for a, b in zip(expected, given, strict=True)):
         return None
-    claimed, twins = _claims(folded, origin)
+    claims = _claims(folded, origin)
     pairs = [(a, b) for a, b in zip(expected, given, strict=True) if isinstance(a, Node) and origin.get(b) is not a]
-    return [_stretch(twin, end, claimed, twins - {twin}, origin) for twin, end in pairs]
+    return [_stretch(twin, end, claims) for twin, end in pairs]
 
 
-def _stretch(twin: Node, end: Node, claimed: set[Node], twins: set[Node], origin: Mapping[Node, Node]) -> _Stretch:
+def _stretch(twin: Node, end: Node, claims: Mapping[Node, Node]) -> _Stretch:
+    """From the nearest values that both are made of. A rewrite may read past a common value, or from behind one: then
+    the side that begins later begins further ahead.
+
+    If that does not soon bring both to the same values, they are what each side reads.
+    """
+    passed = {twin}
+    found = nearest = _between(twin, end, claims, passed)
+    for _ in range(_AHEAD):
+        last = max(found.begins ^ set(found.sources.values()), default=None)
+        if last is None or last.op == "placeholder":
+            break
+        passed.add(last)
+        found = _between(twin, end, claims, passed)
+    return found if found.is_closed else nearest
+
+
+def _between(twin: Node, end: Node, claims: Mapping[Node, Node], passed: set[Node]) -> _Stretch:
+    known = {node: value for node, value in claims.items() if value not in passed}
+    twins = set(known.values())
     begins = {read for node in region((twin,), twins) for read in node.all_input_nodes if read in twins}
-    read = {read for node in region((end,), claimed) for read in node.all_input_nodes if read in claimed}
-    sources = {node: origin[node] for node in ({end} if end in claimed else read)}
-    return _Stretch({end: twin}, sources, frozenset(begins))
+    read = {read for node in region((end,), known) for read in node.all_input_nodes if read in known}
+    return _Stretch({end: twin}, {node: known[node] for node in ({end} if end in known else read)}, frozenset(begins))
 
 
 def _joined(stretches: Iterable[_Stretch]) -> list[_Stretch]:
@@ -159,7 +185,8 @@ def _with_values(
         due[max(stretch.read, default=None)].append(stretch)
     values: dict[Node, Any] = {}
     yield from ((stretch, {}) for stretch in due.pop(None, ()))
-    for node, value in steps(captured, inputs, real=torch.float32):
+    enough_bits = all(stretch.is_closed for stretch in stretches)
+    for node, value in steps(captured, inputs, real=torch.float32 if enough_bits else torch.float64):
         if asked[node]:
             values[node] = value
         for stretch in due.pop(node, ()):

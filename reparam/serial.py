@@ -7,6 +7,9 @@ W₂∗(W₁∗x + b₁) + b₂ = (W₂W₁)∗x + (W₂b₁ + b₂), the produc
 - first any kernel, then a 1×1 without stride or padding.
 
 One dense layer may be larger than two thin ones: neither the multiplications nor the weights may grow.
+
+Where others read the first layer as well it stays, and the second passes it by, W₂W₁ on x, if that is a smaller layer
+than W₂ is: behind a layer that widens, as where RepViT (arXiv 2307.09283) goes to the next resolution.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from .graph import (
+    again,
     arguments,
     call,
     double,
@@ -44,11 +48,13 @@ def find(module: GraphModule) -> Iterator[Match]:
         first = second.args[0] if _is_dense(second) else None
         if not isinstance(first, Node) or not _is_dense(first) or operator_name(first) != operator_name(second):
             continue
-        if only_user(first) is not second or second.all_input_nodes.count(first) != 1:
+        if second.all_input_nodes.count(first) != 1:
             continue
+        alone = only_user(first) is second
         stored = why_not_stored(module, first, shared) is None and why_not_stored(module, second, shared) is None
-        if stored and _is_exact(module, first, second) and _costs_no_more(first, second):
-            yield Match((first, second), (second,), module_path(second))
+        costs = _costs_no_more(first, second) if alone else _costs_less_than(first, second)
+        if stored and costs and _is_exact(module, first, second):
+            yield Match((first, second), (second,) if alone else (first, second), module_path(second))
 
 
 def _is_dense(node: Node) -> bool:
@@ -84,8 +90,19 @@ def _costs_no_more(first: Node, second: Node) -> bool:
     return merged * after <= math.prod(one) * before + math.prod(two) * after
 
 
+def _costs_less_than(first: Node, second: Node) -> bool:
+    """Whether both in one have fewer weights than the second alone, and so fewer multiplications where it writes."""
+    one, two = shape(arguments(first)["weight"]), shape(arguments(second)["weight"])
+    return one[1] * math.prod(one[2:]) < two[1]
+
+
 def rewrite(module: GraphModule, match: Match) -> tuple[Node, ...]:
     first, second = match.nodes
+    merged = _merged(module, first, second)
+    return (merged,) if match.outputs == (second,) else (again(module, first), merged)
+
+
+def _merged(module: GraphModule, first: Node, second: Node) -> Node:
     inner, outer = arguments(first), arguments(second)
     weight, bias = _product(*(_weight_and_bias(module, layer) for layer in (first, second)))
     like = outer["weight"]
@@ -94,7 +111,7 @@ def rewrite(module: GraphModule, match: Match) -> tuple[Node, ...]:
     given = inner["bias"] is not None or outer["bias"] is not None
     changed["bias"] = put(module, bias_name(name), bias, like=like) if given else None
     kernel_of = first if is_op(second, *CONVOLUTIONS) and _is_pointwise(second) else second
-    return (call(module, kernel_of.target, with_arguments(kernel_of, **changed), like=second),)
+    return call(module, kernel_of.target, with_arguments(kernel_of, **changed), like=second)
 
 
 def _weight_and_bias(module: GraphModule, layer: Node) -> tuple[Tensor, Tensor]:

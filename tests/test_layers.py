@@ -22,9 +22,9 @@ MAY_IMPORT = {
 """Which folders of ours a folder may import, beside itself."""
 
 LIBRARY_HOMES = {
-    "coremltools": ("export/formats/to_coreml.py", "export/backends/core_ml.py", "mil/"),
+    "coremltools": ("export/formats/", "export/backends/core_ml.py", "mil/"),
     "onnx": (
-        "export/formats/to_onnx.py",
+        "export/formats/",
         "export/saved/opened.py",
         "export/saved/points.py",
         "export/saved/modules.py",
@@ -32,15 +32,10 @@ LIBRARY_HOMES = {
         "export/diff/of_onnx.py",
         "mil/",
     ),
-    "onnx_ir": (
-        "export/formats/to_onnx.py",
-        "export/formats/onnx_weights.py",
-        "export/formats/global_pooling.py",
-        "mil/",
-    ),
+    "onnx_ir": ("export/formats/", "mil/"),
     "onnxruntime": ("export/saved/session.py", "export/saved/points.py", "mil/"),
-    "onnxscript": ("export/formats/to_onnx.py",),
-    "onnxsim": ("export/formats/to_onnx.py",),
+    "onnxscript": ("export/formats/",),
+    "onnxsim": ("export/formats/",),
     "timm": ("models/", "export/labels.py"),
 }
 

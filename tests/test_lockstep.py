@@ -153,6 +153,34 @@ def test_a_stored_value_is_held_against_the_calls_that_it_stands_for() -> None:
         assert deviation(captured, work, origin, [x]) == pytest.approx(factor - 1)
 
 
+class Scores(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        y = x.sin()
+        return y.exp() / (y * 2)
+
+
+def test_reading_past_a_common_value_or_from_behind_one_is_no_deviation() -> None:
+    """Both sides of a stretch are then brought to begin alike: values of float32 would not fit each other."""
+    for past in (True, False):
+        captured, work, origin, x = _pair(Scores())
+        (sin,), (exp,), (mul,) = (_named(work, name) for name in ("sin", "exp", "mul"))
+        with work.graph.inserting_after(mul):
+            if past:
+                made = work.graph.call_function(torch.ops.aten.sin.default, sin.args)
+                exp.args = (made,)
+                exp.prepend(made)
+            else:
+                made = work.graph.call_function(torch.ops.aten.div.Tensor, (mul, 2))
+                exp.args = (made,)
+                made.append(exp)
+        assert 0 <= deviation(captured, work, origin, [x]) < 1e-14
+
+
+def test_stretches_that_begin_with_other_values_are_judged_on_values_that_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lockstep, "_AHEAD", 0)
+    test_reading_past_a_common_value_or_from_behind_one_is_no_deviation()
+
+
 def test_stretches_of_convolutions_are_run_on_a_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     class Deep(nn.Module):
         def __init__(self) -> None:

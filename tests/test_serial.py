@@ -67,3 +67,31 @@ def test_what_is_not_exact_or_costs_more_stays(module: nn.Module, shape: tuple[i
     result = fold(capture(ready(module), (torch.randn(shape),)), RULES)
     assert not result.rewrites
     assert result.after == result.before
+
+
+class Widening(nn.Module):
+    """A feed-forward block behind a layer that widens, whose output is added again, as in RepViT's downsampling."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.widen, self.up, self.down = nn.Conv2d(4, width, 1), nn.Conv2d(width, 16, 1), nn.Conv2d(16, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.widen(x)
+        return y + self.down(self.up(y).relu())
+
+
+def test_a_layer_passes_by_one_that_others_read_where_that_makes_it_smaller() -> None:
+    result = folded(Widening(8), torch.randn(1, 4, 5, 5), rules=RULES)
+    assert len(result.rewrites) == 1
+    assert result.after.nodes == result.before.nodes
+    assert result.before.total_macs - result.after.total_macs == 16 * (8 - 4) * 25
+    assert result.before.parameters - result.after.parameters == 16 * (8 - 4)
+    assert set(result.module.state_dict()) == {
+        f"{name}.{kind}" for name in ("widen", "up", "down") for kind in ("weight", "bias")
+    }
+
+
+def test_it_does_not_pass_by_one_that_narrows() -> None:
+    result = fold(capture(ready(Widening(4)), (torch.randn(1, 4, 5, 5),)), RULES)
+    assert not result.rewrites

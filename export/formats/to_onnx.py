@@ -20,7 +20,6 @@ import re
 from ast import literal_eval
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from importlib import metadata as packages
 from importlib.util import find_spec
 from pathlib import Path
@@ -40,10 +39,12 @@ from ..artifact import (
 )
 from ..atomic import staging
 from ..quiet import quiet
-from ..request import ImageInput, Request
+from ..request import Request
 from ..saved.session import open_session
 from .global_pooling import pool_globally
-from .onnx_weights import put_weights, transpose_when_saved, weight_bytes, weights_apart
+from .onnx_pictures import take_pictures
+from .onnx_simplified import simplified
+from .onnx_weights import transpose_when_saved, weight_bytes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,8 +100,8 @@ def convert(
     if heavy:
         transpose_when_saved(model)
     if request.image_input is not None:
-        _take_pictures(model, request.image_input)
-    model, simplification = _simplified(model) if request.simplify else (model, "not asked for")
+        take_pictures(model, request.image_input)
+    model, simplification = simplified(model, apart=heavy) if request.simplify else (model, "not asked for")
     pool_globally(model)
     _say_modules(model, modules)
     _describe(model, {**metadata, "fuseport.export_id": export_id}, request.labels)
@@ -211,77 +212,6 @@ def _strip(model: ir.Model, program: ExportedProgram) -> dict[str, str]:
     for value in (model, model.graph, *model.graph.inputs, *model.graph.outputs, *model.graph.initializers.values()):
         value.metadata_props.clear()
     return modules
-
-
-def _take_pictures(model: ir.Model, image: ImageInput) -> None:
-    """Make a uint8 picture of 0..255 of the input, in the layout asked for: x / 255 - mean comes before the network.
-
-    The picture is transposed while it is still bytes, a quarter of the traffic.
-    """
-    import numpy as np
-    import onnx_ir as ir
-
-    tensor = _picture_input(model, image)
-    assert tensor.shape is not None
-    batch, channels, height, width = tensor.shape
-    nchw, nhwc = ir.Shape([batch, channels, height, width]), ir.Shape([batch, height, width, channels])
-    picture = ir.val(tensor.name, ir.DataType.UINT8, nhwc if image.layout == "nhwc" else nchw)
-    steps: list[tuple[str, dict[str, int | list[int]], object]] = [
-        ("Cast", {"to": ir.DataType.FLOAT}, None),
-        ("Div", {}, 255),
-        ("Sub", {}, [[[mean]] for mean in image.mean]),
-    ]
-    if image.layout == "nhwc":
-        steps.insert(0, ("Transpose", {"perm": [0, 3, 1, 2]}, None))
-    value, nodes = picture, []
-    for op_type, attributes, operand in steps:
-        inputs, name = [value], f"{tensor.name}_{op_type.lower()}"
-        if operand is not None:
-            constant = ir.tensor(np.array(operand, np.float32), name=f"{name}_by")
-            inputs.append(ir.val(constant.name, const_value=constant))
-            model.graph.register_initializer(inputs[-1])
-        value = ir.val(name, ir.DataType.UINT8 if op_type == "Transpose" else ir.DataType.FLOAT, nchw)
-        nodes.append(ir.node(op_type, inputs, attributes, outputs=[value], name=f"node_{name}"))
-    ir.convenience.replace_all_uses_with(tensor, value)
-    model.graph.inputs[list(model.graph.inputs).index(tensor)] = picture
-    model.graph.insert_before(model.graph[0], nodes)
-
-
-def _picture_input(model: ir.Model, image: ImageInput) -> ir.Value:
-    fitting = [
-        value
-        for value in model.graph.inputs
-        if value.shape is not None and len(value.shape) == 4 and value.shape[1] == len(image.mean)
-    ]
-    if len(fitting) != 1:
-        raise NotConverted(
-            f"a picture input needs one input of shape (N, {len(image.mean)}, H, W), but the model has {len(fitting)}; "
-            "leave --image-input out"
-        )
-    return fitting[0]
-
-
-def _simplified(model: ir.Model) -> tuple[ir.Model, str]:
-    """The model after onnxsim, and "done"; or the model as it came, and why it stays so."""
-    import onnx_ir as ir
-    import onnxsim
-
-    apart = weight_bytes(model) > SINGLE_FILE_BYTES
-    try:
-        with quiet("onnxsim"), weights_apart(model) if apart else nullcontext({}) as weights:
-            proto, _ = onnxsim.simplify(ir.to_proto(model))
-        simpler = ir.from_proto(proto)
-        put_weights(simpler, weights)
-    except Exception as error:  # it is a bonus: whatever goes wrong in it, the checked original is as good
-        return model, f"left out: onnxsim failed: {in_one_line(error)}"
-    if _signature(simpler) != _signature(model):
-        return model, "left out: onnxsim changed the opset, the inputs or the outputs"
-    return simpler, "done, without the weights" if apart else "done"
-
-
-def _signature(model: ir.Model) -> tuple[object, ...]:
-    values = [*model.graph.inputs, *model.graph.outputs]
-    return model.opset_imports.get(""), [(value.name, value.dtype, str(value.shape)) for value in values]
 
 
 def _say_modules(model: ir.Model, modules: Mapping[str, str]) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from math import prod
 
 import numpy as np
 import torch
@@ -32,6 +31,9 @@ far below that of another weight."""
 ENOUGH = 0.5
 """Share of the program's constants that must be found. Some are always made into something else (a table of positions
 that is looked up once), and one that is wrong from end to end must still be looked at."""
+
+PLACES = 4096
+"""Values of a constant that are compared."""
 
 PASSIVE = ("const", "cast")
 """Operations that say nothing of the precision around them."""
@@ -55,10 +57,10 @@ def kept_wide(artifact: Artifact, program: ExportedProgram) -> tuple[str, ...] |
     kept = tuple(name for name in dict.fromkeys(SUFFIXES.sub("", name) for name in wide) if name in names)
     if wide and not kept:
         return NotRun(f"which of the model's operators the {len(wide)} are that it keeps in float32 cannot be told")
-    ours = [value for value in _held(legal) if value.ndim >= 2]
-    found = sum(_paired(ours, _stored(model)))
-    if found < ENOUGH * len(ours):
-        return NotRun(f"only {found} of the model's {len(ours)} weights are stored as they are folded here")
+    stored = _stored(model)
+    paired = [_is_among(value, stored) for value in _held(legal)]
+    if sum(paired) < ENOUGH * len(paired):
+        return NotRun(f"only {sum(paired)} of the model's {len(paired)} weights are stored as they are folded here")
     return kept
 
 
@@ -80,33 +82,30 @@ def _is_float32(given: Variable) -> bool:
 
 
 def _held(program: ExportedProgram) -> Iterator[NDArray]:
-    """The weights, buffers and constants of the program, as float16 stores them."""
+    """The matrices and kernels of the program, one after the other."""
     for held in {**program.constants, **program.state_dict}.values():
-        if isinstance(held, torch.Tensor) and held.is_floating_point():
-            yield held.detach().half().float().numpy()
+        if isinstance(held, torch.Tensor) and held.is_floating_point() and held.ndim >= 2:
+            yield held.detach().numpy()
 
 
 def _stored(model: mil.Model) -> dict[int, list[NDArray]]:
-    """Number of values → the float constants of the package that have so many."""
+    """Number of values → sketches of the float constants of the package that have so many."""
     found: dict[int, list[NDArray]] = defaultdict(list)
     for made in model.function.block.walk():
         if made.type == "const" and (kind := made.outputs[0].type).dtype is not None and kind.dtype.is_float:
             value = made.attributes["val"].read()
             if isinstance(value, np.ndarray) and value.ndim >= 1:
-                found[prod(value.shape)].append(value)
+                found[value.size].append(_sketch(value))
     return found
 
 
-def _paired(ours: list[NDArray], stored: dict[int, list[NDArray]]) -> Iterator[bool]:
-    """For each of `ours`, whether it is among `stored`."""
-    for value in ours:
-        scale = float(np.linalg.norm(value))
-        layouts = [np.ravel(turned) for turned in _layouts(value)]
-        yield any(
-            float(np.linalg.norm(layout - np.ravel(other).astype(np.float32))) <= FAR * scale
-            for other in stored.get(value.size, ())
-            for layout in layouts
-        )
+def _is_among(value: NDArray, stored: dict[int, list[NDArray]]) -> bool:
+    """Whether a constant of the package is `value` in one of its layouts, give or take FAR."""
+    return any(
+        float(np.linalg.norm(sketch - other)) <= FAR * float(np.linalg.norm(sketch))
+        for sketch in map(_sketch, _layouts(value))
+        for other in stored.get(value.size, ())
+    )
 
 
 def _layouts(value: NDArray) -> Iterator[NDArray]:
@@ -114,3 +113,9 @@ def _layouts(value: NDArray) -> Iterator[NDArray]:
     yield value.swapaxes(0, 1)
     if value.ndim > 2:
         yield value.swapaxes(-1, -2)
+
+
+def _sketch(value: NDArray) -> NDArray:
+    """PLACES of the values, evenly spread, as float32."""
+    flat = np.ravel(value)
+    return flat[np.linspace(0, flat.size - 1, min(PLACES, flat.size)).astype(int)].astype(np.float32)
