@@ -2,6 +2,7 @@
 
     python benchmarks/census.py                     # what has no row yet; interrupt it and go on as often as you like
     python benchmarks/census.py --redo failed       # the families that did not pass, again
+    python benchmarks/census.py --redo old          # the families whose row another commit has written, again
     python benchmarks/census.py --only xcit,cait    # these
 
 A family is a file of `timm.models`; its smallest variant is the one with the fewest parameters at its own input size
@@ -50,6 +51,8 @@ class Row:
     seconds: float = 0.0
     gib: float = 0.0
     versions: dict[str, str] = field(default_factory=dict)
+    """Package → its version; `fuseport` → the commit that wrote the row, missing in rows that are older."""
+    day: str = ""
 
     @property
     def captured(self) -> bool:
@@ -82,7 +85,8 @@ def examine(variant: str, out: Path) -> None:
 
     torch.set_num_threads(1)
     family, name = variant.split("=")
-    row = Row(family, name, versions={package: version(package) for package in PACKAGES})
+    versions = {package: version(package) for package in PACKAGES} | {"fuseport": commit()}
+    row = Row(family, name, versions=versions, day=time.strftime("%Y-%m-%d"))
     begin = time.monotonic()
 
     def keep() -> None:
@@ -158,6 +162,12 @@ def _stages(row: Row, folder: Path) -> Iterator[str]:
             row.stages[f"{name} parity"] = "; ".join(wrong)
         else:
             yield f"{name} parity"
+
+
+def commit() -> str:
+    """The commit that is checked out."""
+    asked = ["git", "-C", str(HERE), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _said(error: Exception) -> str:
@@ -318,7 +328,7 @@ def _explained(row: Row) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", help="families, with commas")
-    parser.add_argument("--redo", choices=("failed", "all"), help="run families again that have a row")
+    parser.add_argument("--redo", choices=("failed", "old", "all"), help="run families again that have a row")
     parser.add_argument("--seconds", type=float, default=600, help="limit of one model (600)")
     parser.add_argument("--gib", type=float, default=5, help="limit of one model (5)")
     parser.add_argument("--examine", metavar="FAMILY=VARIANT", help=argparse.SUPPRESS)
@@ -331,7 +341,9 @@ def main() -> None:
 
     rows, chosen = stored(), smallest()
     wanted = options.only.split(",") if options.only else list(chosen)
-    again = {None: set(), "failed": {f for f, row in rows.items() if not row.passed}, "all": set(rows)}[options.redo]
+    failed = {family for family, row in rows.items() if not row.passed}
+    old = {family for family, row in rows.items() if row.versions.get("fuseport") != commit()}
+    again = {None: set(), "failed": failed, "old": old, "all": set(rows)}[options.redo]
     waiting = [family for family in wanted if family not in rows or family in again or options.only]
     with Progress() as bar:
         task = bar.add_task("families", total=len(waiting))

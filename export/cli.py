@@ -63,13 +63,15 @@ def _run(command: click.Command, program: str) -> None:
         _fail(error.format_message(), 1)
     except (KeyboardInterrupt, click.Abort):
         _fail("interrupted; nothing was written", 1)
-    except Exception as error:
+    except SystemExit:
+        raise
+    except BaseException as error:  # a user's file may raise anything
         if "--debug" in sys.argv:
             raise
         _fail(_one_line(error), 1)
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     """The first line of a message of ours; for an error that nobody expected, its type as well."""
     from .artifact import NotConverted
 

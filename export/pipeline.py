@@ -7,6 +7,7 @@ there before stays.
 
 from __future__ import annotations
 
+import functools
 import gc
 import shutil
 import tempfile
@@ -30,7 +31,8 @@ from .precision.plan import Plan, PlanError, names_for, read_plan
 from .profile.timing import latencies
 from .program import Prepared, prepare
 from .proof.check import Yardstick, check, explained, yardstick
-from .proof.cover import cover
+from .proof.cover import cover, estimated
+from .proof.sensitivity import Estimates
 from .report import SCHEMA, ExportReport, Result, outcome_of, report_json
 from .stages import Stages
 from .subject import Subject, subject
@@ -121,7 +123,8 @@ def _fill(room: Path, job: Job, loaded: Subject, prepared: Prepared, weights: Ma
         mixed = prepared.program, job.request.float32
         precisions = {artifact.precision for artifact in artifacts}
         ours = yardstick(loaded, prepared.folded, prepared.captured, precisions, mixed)
-    results = tuple(_result(artifact, job, loaded, prepared, ours, weights, stages) for artifact in artifacts)
+    foresight = functools.cache(lambda: estimated(loaded, weights))
+    results = tuple(_result(artifact, job, loaded, prepared, ours, foresight, stages) for artifact in artifacts)
     measured = {}
     if job.checks.benchmark:
         with stages("measure latency"):
@@ -192,14 +195,14 @@ def _result(
     loaded: Subject,
     prepared: Prepared,
     ours: Yardstick,
-    weights: Mapped,
+    foresight: Callable[[], Estimates],
     stages: Stages,
 ) -> Result:
     with stages(f"check {artifact.path.name}"):
         checks = check(artifact, loaded, ours, job.checks)
         checks = explained(checks, artifact, loaded, prepared.program)
     with stages(f"look for weights that the check of {artifact.path.name} cannot see"):
-        return Result(artifact, checks, cover(loaded, checks, weights))
+        return Result(artifact, checks, cover(checks, foresight))
 
 
 def _moved(report: ExportReport, folder: Path) -> ExportReport:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
 from torch.fx import GraphModule
+from torch.utils._pytree import tree_leaves
 
-from ..reparam import RULES, Folded, capture, fold
+from ..reparam import RULES, CaptureError, Folded, capture, fold
 from ..reparam.not_captured import require_fixed_sizes
 from .artifact import BATCH
 from .job import Job
@@ -38,11 +39,28 @@ def prepare(
     with stages("capture"), quiet("torch"):
         captured = capture(captured_form(subject), example, named, dynamic_shapes=shapes)
         require_fixed_sizes(subject.loaded.module, captured)
+        if shapes is not None:
+            _require_batches(captured, subject.output_names)
     with stages("fold"):
         folded = fold(captured, RULES, keep=keep)
     with stages("capture the folded model"):
         program = torch.export.export(folded.module, example, named, dynamic_shapes=shapes, strict=False)
     return Prepared(program, folded, captured)
+
+
+def _require_batches(captured: GraphModule, names: Sequence[str]) -> None:
+    """Raise CaptureError for an output that an open batch does not reach: each sample could not be told in it."""
+    given, (output,) = captured.graph.find_nodes(op="placeholder"), captured.graph.find_nodes(op="output")
+    batch = str(given[0].meta["val"].shape[0])
+    for name, node in zip(names, tree_leaves(output.args), strict=True):
+        shape = tuple(map(str, node.meta["val"].shape))
+        if shape[:1] != (batch,):
+            told = ", ".join(BATCH if size == batch else size for size in shape)
+            raise CaptureError(
+                f"--dynamic-batch: the output {name} ({told}) does not have the batch as its first dimension, so a "
+                "sample's part of it is not known; give it a batch, leave it out of what the model gives, or leave "
+                "--dynamic-batch out"
+            )
 
 
 def _example(subject: Subject, job: Job) -> tuple[Tensor, ...]:

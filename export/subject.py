@@ -22,7 +22,7 @@ from ..models.loaded import Loaded
 from ..models.preprocessing import load_folder
 from ..models.transfer import Progress
 from ..models.variant import Preprocessing
-from ..reparam.culprit import culprit
+from ..reparam.culprit import culprit, reason_of
 from ..validate.pictures import normalise, pictures, pictures_uint8
 from .job import Job
 from .loading import loaded_of
@@ -249,9 +249,9 @@ def _reference(job: Job, loaded: Loaded, inputs: Sequence[Tensor], batch: int) -
         found = answers(run, inputs, batch)
     except outputs.OutputError:
         raise
-    except Exception as error:  # whatever a user's module raises for an input that is not its own
+    except (Exception, SystemExit) as error:  # whatever a user's module raises for an input that is not its own
         taken = ", ".join(one.told(batch) for one in loaded.inputs)
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        reason = reason_of(error)
         where = culprit(error)
         at = f" (at {where})" if where else ""
         raise InputError(f"{loaded.variant.name} does not take {taken}: {reason}{at}; give what it takes") from error

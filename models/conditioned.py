@@ -7,16 +7,15 @@ ordinary values instead, as a trained network has them.
 1. *Drawn.* Each tensor is a function of the seed, its state-dict key and its shape alone: u in [0, 1) comes from the
    raw stream of PCG64 seeded with the CRC-32 of `SEED:KEY`, which NumPy keeps stable; z = √3 (2u − 1) has variance 1.
 2. *Calibrated.* Batch norms need statistics that fit what reaches them, or the activations of a deep network vanish or
-   explode. One pass over four drawn pictures sets them: per channel the mean and deviation of that pass, moved by a
-   draw. The pass runs in float64 and its results are rounded coarsely (deviations to powers of two), so that they are
-   the same on every machine.
+   explode. A pass over four drawn pictures sets them (`calibrated.py`).
 """
 
 from __future__ import annotations
 
-import copy
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -24,15 +23,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..reparam.culprit import culprit
-from .inputs import Input, handed
+from .calibrated import calibrate_
+from .inputs import Input
 
 PICTURES = 4
 SIZE = 224
 """Pixels per side of the pictures that calibrate, where the caller does not give a shape."""
-
-_FEW = 32
-"""Fewer positions than this (pictures × height × width) say too little about a channel: the layer's scale is used."""
 
 
 def fill_conditioned_(
@@ -52,13 +48,20 @@ def fill_conditioned_(
     """
     takes = tuple(inputs) or (Input("picture", picture or _guess(module)),)
     with torch.no_grad():
+        places = Counter(id(part) for _, part in module.named_modules(remove_duplicate=False))
         for key, owner, leaf, tensor in _tensors(module):
-            value = _drawn(key, owner, leaf, tensor, seed)
+            value = _drawn(key, owner, leaf, tensor, seed, places[id(owner)])
             if value is not None:
                 tensor.copy_(torch.as_tensor(value))
         norms = tuple(name for name, norm in module.named_modules() if getattr(norm, "running_var", None) is not None)
         if norms:
-            _calibrate(module, norms, takes, drawn(takes, batch, seed))
+            others = tuple(replace(one, name=f"other.{one.name}") for one in takes)
+            calibrate_(module, norms, takes, drawn(takes, batch, seed), partial(drawn, others, batch, seed))
+
+
+def _guess(module: nn.Module) -> tuple[int, int, int]:
+    channels = next((m.in_channels for m in module.modules() if isinstance(m, nn.Conv2d)), 3)
+    return channels, SIZE, SIZE
 
 
 def drawn(inputs: Sequence[Input], count: int, seed: int = 0) -> dict[str, Tensor]:
@@ -115,8 +118,12 @@ def _tensors(module: nn.Module) -> Iterator[tuple[str, nn.Module, str, Tensor]]:
                 yield (f"{prefix}.{leaf}" if prefix else leaf), owner, leaf, tensor
 
 
-def _drawn(key: str, owner: nn.Module, leaf: str, tensor: Tensor, seed: int) -> np.ndarray | None:
-    """The value of one tensor; None for a buffer that is no statistic (an index, a grid), which stays as it is."""
+def _drawn(key: str, owner: nn.Module, leaf: str, tensor: Tensor, seed: int, places: int) -> np.ndarray | None:
+    """The value of one tensor; None for a buffer that is no statistic (an index, a grid), which stays as it is.
+
+    A layer that a model has at several `places` is so much weaker: on a stream that passes all of them, what it adds
+    would else be multiplied by itself.
+    """
     shape = tuple(tensor.shape)
     norm = any("Norm" in kind.__name__ for kind in type(owner).__mro__)
     if leaf == "running_mean":
@@ -132,7 +139,7 @@ def _drawn(key: str, owner: nn.Module, leaf: str, tensor: Tensor, seed: int) -> 
     if norm:
         return 0.5 + _uniform(key, shape, seed)
     if tensor.ndim > 1 and leaf.endswith("weight"):
-        return _signed(key, shape, seed) * _fan_in(owner, shape) ** -0.5
+        return _signed(key, shape, seed) * _fan_in(owner, shape) ** -0.5 / places
     return _drawn_by_start(key, tensor, seed)
 
 
@@ -151,58 +158,3 @@ def _fan_in(owner: nn.Module, shape: tuple[int, ...]) -> float:
     if isinstance(owner, nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d):
         return shape[0] / owner.groups * float(np.prod(shape[2:])) / float(np.prod(owner.stride))
     return float(np.prod(shape[1:]))
-
-
-# ---- calibration ---------------------------------------------------------------------------------------------------
-
-
-def _guess(module: nn.Module) -> tuple[int, int, int]:
-    channels = next((m.in_channels for m in module.modules() if isinstance(m, nn.Conv2d)), 3)
-    return channels, SIZE, SIZE
-
-
-def _calibrate(
-    module: nn.Module, norms: tuple[str, ...], inputs: Sequence[Input], values: Mapping[str, Tensor]
-) -> None:
-    """Set the statistics of the batch norms of these names, in the order in which a pass over `values` reaches them.
-
-    The pass runs on a copy: modules that cache things on their first call keep nothing of it.
-    """
-    twin = copy.deepcopy(module).eval().double()
-    reached: set[str] = set()
-
-    def set_once(norm: nn.Module, inputs: tuple[Tensor, ...], *, name: str) -> None:
-        if name not in reached:
-            reached.add(name)
-            _set_statistics((norm, module.get_submodule(name)), inputs[0])
-
-    for name in norms:
-        twin.get_submodule(name).register_forward_pre_hook(partial(set_once, name=name))
-    positional, keywords = handed(inputs, values)
-    try:
-        twin(*positional, **keywords)
-    except Exception as error:  # whatever a user's module raises for an input of the wrong shape
-        shapes = ", ".join(str(tuple(value.shape)) for value in values.values())
-        what = "pictures" if all(one.is_map for one in inputs) else "inputs"
-        said = f"the model does not take the {what} that set its batch norms, {shapes}"
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        where = culprit(error, behind=__file__)
-        at = f" (at {where})" if where else ""
-        raise ValueError(f"{said}: {reason}{at}; give the shape that it takes") from error
-
-
-def _set_statistics(norms: tuple[nn.Module, ...], x: Tensor) -> None:
-    """Turn drawn statistics, around 0 and 1, into those of `x` (N, C, …) moved by the draw: m + s·mean and s²·var."""
-    rms = x.square().mean().sqrt()
-    if not 0 < float(rms) < float("inf"):
-        return
-    values = x.transpose(0, 1).flatten(1)
-    if values.shape[1] < _FEW:
-        deviation = rms.log2().round().exp2().expand(values.shape[0])
-        mean = torch.zeros_like(deviation)
-    else:  # no channel counts as nearly silent: on another picture it may not be
-        deviation = torch.maximum(values.std(1), rms / 2).log2().round().exp2()
-        mean = (values.mean(1) / deviation * 8).round() / 8 * deviation
-    for norm in norms:
-        norm.get_buffer("running_mean").mul_(deviation).add_(mean)
-        norm.get_buffer("running_var").mul_(deviation.square())

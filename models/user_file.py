@@ -23,7 +23,7 @@ from typing import Any
 
 from torch import nn
 
-from ..reparam.culprit import culprit
+from ..reparam.culprit import culprit, reason_of
 
 
 class UserModelError(ValueError):
@@ -52,7 +52,7 @@ def build(location: str, model_args: Mapping[str, Any]) -> tuple[nn.Module, str]
     with _at_home(path.resolve()) as qualified:
         try:
             module = _import(qualified, path.resolve())
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise UserModelError(f"{path} cannot be imported: {_told(error)}") from error
         name = name or _only_class(module, path)
         made = _find(module, name, path)
@@ -80,7 +80,7 @@ def _made(factory: Any, name: str, path: Path, model_args: Mapping[str, Any]) ->
     told = ", ".join(f"{key}={value!r}" for key, value in model_args.items())
     try:
         made = factory(**model_args)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserModelError(f"{path}: {name}({told}) failed: {_told(error)}") from error
     if not isinstance(made, nn.Module):
         raise UserModelError(f"{path}: {name}({told}) gives {type(made).__name__}; expected an nn.Module")
@@ -120,11 +120,11 @@ def _is_own(value: Any, module: ModuleType) -> bool:
     return getattr(value, "__module__", None) == module.__name__
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     """What happened, and the line of the user's own files that it happened in."""
     where = culprit(error, behind=__file__)
-    line = next(iter(str(error).splitlines()), "")
-    return f"{type(error).__name__}: {line}" + (f" (at {where})" if where else "")
+    kind = "" if isinstance(error, SystemExit) else f"{type(error).__name__}: "
+    return kind + reason_of(error) + (f" (at {where})" if where else "")
 
 
 # ---- importing -----------------------------------------------------------------------------------------------------

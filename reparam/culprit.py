@@ -32,6 +32,13 @@ def culprit(error: BaseException, *, behind: str = "") -> str:
     return ", in ".join(map(_told, chosen))
 
 
+def reason_of(error: BaseException) -> str:
+    """What an exception out of a model's code says, in one line."""
+    if isinstance(error, SystemExit):
+        return "it ends the program (sys.exit); take that out"
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
 def traced(trace: str) -> str:
     """The same for the stack trace that a capture noted at a node."""
     frames = [(file, int(line)) for file, line in _FRAME.findall(trace) if not file.startswith(_PASSED)]

@@ -198,6 +198,25 @@ def test_layers_keep_the_variance(layer: nn.Module) -> None:
         assert 0.6 < float((layer(x) - layer(x * 0)).std()) < 1.4
 
 
+def test_a_layer_at_several_places_of_a_stream_does_not_multiply_it() -> None:
+    class Stream(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            position = nn.Conv2d(16, 16, 3, padding=1, groups=16)
+            self.blocks = nn.ModuleList(nn.ModuleList([position]) for _ in range(10))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            for (position,) in self.blocks:
+                x = x + position(x)
+            return x
+
+    module = Stream()
+    fill_conditioned_(module)
+    x = drawn_pictures((2, 16, 16, 16), 1).float()
+    with torch.no_grad():
+        assert float(module(x).square().mean().sqrt()) < 20
+
+
 def test_tied_weights_stay_tied() -> None:
     module = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
     module[1].weight = module[0].weight

@@ -5,7 +5,7 @@ import timm
 import torch
 from fuseport.export import mapped as mapped_file
 from fuseport.export.proof import sensitivity as file
-from fuseport.export.proof.sensitivity import Sensitivity, sensitivity
+from fuseport.export.proof.sensitivity import Sensitivity, confirm, estimate, sensitivity
 from fuseport.validate.vacuity import coverage
 from torch import Tensor, nn
 
@@ -277,3 +277,9 @@ def test_training_mode_and_models_without_float_outputs_are_refused():
 
     with pytest.raises(ValueError, match="no float output"):
         sensitivity(Labels(4, 4).eval(), torch.ones(1, 4), bound=BOUND)
+
+
+def test_estimates_serve_several_bounds() -> None:
+    once = estimate(silenced(), picture())
+    for bound in (BOUND, 0.5):
+        assert confirm(once, bound) == sensitivity(silenced(), picture(), bound=bound)

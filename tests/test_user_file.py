@@ -140,3 +140,11 @@ def test_what_is_made_is_a_module_in_evaluation_mode(checkout: Path) -> None:
     module, _ = build(f"{checkout / 'net.py'}:Net", {})
     assert isinstance(module, nn.Module)
     assert not any(part.training for part in module.modules())
+
+
+@pytest.mark.parametrize("name", ["ends", "Net"])
+def test_a_file_that_ends_the_program_is_told(tmp_path: Path, name: str) -> None:
+    end = {"ends": "import sys\ndef ends():\n    sys.exit(0)\n", "Net": "import sys\nsys.exit('bye')\n"}[name]
+    (tmp_path / "net.py").write_text(end)
+    with pytest.raises(UserModelError, match=r"ends the program \(sys.exit\); take that out \(at .*net.py:[23]: "):
+        build(f"{tmp_path / 'net.py'}:{name}", {})

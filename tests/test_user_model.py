@@ -18,6 +18,7 @@ from fuseport.export.subject import subject, truth
 from fuseport.models.inputs import parse
 from fuseport.models.user_model import load_file, load_module
 from fuseport.models.weights_file import CheckpointError
+from fuseport.reparam import CaptureError
 from test_cli import run
 from torch import nn
 
@@ -151,6 +152,17 @@ def test_an_open_batch_of_several_inputs(checkout: Path, tmp_path: Path) -> None
         ("batch", 5),
         ("batch", 5),
     ]
+
+
+def test_an_open_batch_needs_it_in_every_output(tmp_path: Path) -> None:
+    class Mean(nn.Module):
+        def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {"score": x.mean(1), "loss": x.mean()}
+
+    source = Source("Mean", inputs=(parse("1,4"),), module=Mean().eval())
+    request = Request(batch=BatchRange(1, 8))
+    with pytest.raises(CaptureError, match=r"the output loss \(\) does not have the batch as its first dimension"):
+        export(Job(source, ("onnx",), request, Checks(samples=1), output_dir=tmp_path))
 
 
 def test_pictures_go_in_without_a_trace_in_the_paths(checkout: Path, tmp_path: Path) -> None:

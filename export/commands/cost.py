@@ -42,6 +42,7 @@ def command(
     fuseport cost shvit_s4 shvit_s4.onnx shvit_s4.mlpackage
     fuseport cost vit_l16_in1k tome_vit_l16_in1k:r=20 --per-layer
     """
+    from ...reparam import CaptureError
     from ..cost import cost, cost_json
     from ..given import given
 
@@ -51,6 +52,8 @@ def command(
         raise click.UsageError("nothing to count: give variants, files, or your own model with --model FILE.py:NAME")
     try:
         reports = [cost(given(text, source_of(text, options))) for text in subjects]
+    except CaptureError:
+        raise
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     best = _measured(threads) if roofline else None

@@ -4,6 +4,8 @@ Cutting patches and adding them up again are convolutions with one-hot kernels, 
 at tap i. Each value is a copy, or a sum of the overlapping copies, so nothing is rounded that was not. An average over
 regions that do not divide the picture is linear and separable: a matrix from each side.
 
+A maximum over windows is none of that, but is asked for in the same terms: where its stride is left out, it is given.
+
 Entries of PATCHES are decompositions, as those of `rewrites` are.
 """
 
@@ -109,6 +111,24 @@ def _regions(length: int, wanted: int, dtype: torch.dtype) -> Tensor:
     return torch.tensor(rows, dtype=dtype)
 
 
+_MAXIMA = (
+    aten.max_pool1d.default,
+    aten.max_pool2d.default,
+    aten.max_pool3d.default,
+    aten.max_pool2d_with_indices.default,
+    aten.max_pool3d_with_indices.default,
+)
+
+
+def _stepping(operator: Any) -> Callable[..., Any]:
+    """A pooling that is given no stride steps by its kernel; coremltools asks for the number."""
+
+    def pool(self: Tensor, kernel_size: list[int], stride: Sequence[int] = (), *rest: Any) -> Any:
+        return NotImplemented if stride else operator(self, kernel_size, kernel_size, *rest)
+
+    return pool
+
+
 PATCHES: dict[Any, Callable[..., Any]] = {
     aten.im2col.default: _im2col,
     aten.col2im.default: _col2im,
@@ -116,4 +136,5 @@ PATCHES: dict[Any, Callable[..., Any]] = {
     aten.pad.default: _pad,
     aten.constant_pad_nd.default: _constant_pad,
     aten.adaptive_avg_pool2d.default: _adaptive_average,
+    **{operator: _stepping(operator) for operator in _MAXIMA},
 }

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ...validate.vacuity import Coverage, coverage
 from ..artifact import NotRun
 from ..mapped import Mapped
 from ..subject import Subject, arguments, model_input
 from .check import Check
-from .sensitivity import sensitivity
+from .sensitivity import Estimates, confirm, estimate
 
 
-def cover(subject: Subject, checks: tuple[Check, ...], memory: Mapped) -> Coverage | NotRun:
+def estimated(subject: Subject, memory: Mapped) -> Estimates:
+    """How far the corruption of each tensor moves the outputs, for all files. One sample shows what it shows.
+
+    `memory` is where the weights are.
+    """
+    inputs, named = arguments(subject.loaded, [values[: subject.batch] for values in model_input(subject)])
+    return estimate(subject.loaded.module, inputs, named, memory=memory)
+
+
+def cover(checks: tuple[Check, ...], estimates: Callable[[], Estimates]) -> Coverage | NotRun:
     """The tensors whose corruption would move an output of one file beyond what its sharpest check allowed.
 
-    One picture is enough: a tensor that it shows is shown. `memory` is where the weights are.
+    `estimates` is asked only where a bound was applied.
     """
     bounds = [bound for check in checks for bound in _bounds(check)]
     if not bounds:
         return NotRun("no measured bound was applied, so nothing can be said of what the check would have seen")
-    inputs = arguments(subject.loaded, [values[: subject.batch] for values in model_input(subject)])
-    found = sensitivity(subject.loaded.module, *inputs, bound=min(bounds), memory=memory)
+    found = confirm(estimates(), min(bounds))
     return coverage(found.trainable, min(bounds), statistics=found.statistics, confirmed=found.confirmed)
 
 

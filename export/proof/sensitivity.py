@@ -64,6 +64,16 @@ class Sensitivity:
     """Forwards of corrupted copies that this took."""
 
 
+@dataclass(frozen=True)
+class Estimates:
+    """The first-order figures of every tensor, and what it takes to confirm them for one bound or another."""
+
+    figures: Figures
+    trial: _Trial
+    finite: bool
+    """Whether the outputs are; all figures are NaN where they are not."""
+
+
 def sensitivity(
     module: nn.Module,
     inputs: Tensor | Sequence[Tensor],
@@ -76,10 +86,23 @@ def sensitivity(
 ) -> Sensitivity:
     """The sensitivity of the float outputs of `module(*inputs, **named)` to every parameter and every norm statistic.
 
-    One sample of the inputs is enough; `bound` is that of the check in question and decides which estimates
-    are tried, in at most `max_forwards` forwards; `memory` is where the weights are. Where the outputs are not finite
-    every figure is NaN. The module is left as it is. Raises a ValueError for a module in training mode or without a
-    float output.
+    `bound` is that of the check in question. See `estimate` and `confirm`, which share the work among several bounds.
+    """
+    return confirm(estimate(module, inputs, named, seed=seed, memory=memory), bound, max_forwards=max_forwards)
+
+
+def estimate(
+    module: nn.Module,
+    inputs: Tensor | Sequence[Tensor],
+    named: Mapping[str, Tensor] | None = None,
+    *,
+    seed: int = 0,
+    memory: Mapped = IN_MEMORY,
+) -> Estimates:
+    """Estimates for the outputs of `module(*inputs, **named)`, of which one sample is enough: what costs backwards.
+
+    `memory` is where the weights are. Where the outputs are not finite every figure is NaN.
+    The module is left as it is. Raises a ValueError for a module in training mode or without a float output.
     """
     if module.training:
         raise ValueError("expected a module in eval mode: in training mode its outputs are random; call .eval() first")
@@ -91,15 +114,26 @@ def sensitivity(
     found = _Gradients(trainable, affine, 1 if heavy else DIRECTIONS, memory)
     clean = found.along_random_directions(run, torch.Generator().manual_seed(seed))
     statistics = _statistics_steps(norms)
+    trial = _Trial(run, module, statistics, clean, seed)
     if not all(bool(torch.isfinite(output).all()) for output in clean):
-        measured, forwards, estimates = {}, 0, dict.fromkeys([*trainable, *statistics], math.nan)
-    else:
-        changes = found.changes | _statistics_changes(norms, found.squares, statistics)
-        estimates = {name: math.sqrt(change) for name, change in changes.items()}
-        measured, forwards = _confirm(_Trial(run, module, statistics, clean, seed), estimates, bound, max_forwards)
-    figures = estimates | measured
-    unlearned = {name: figures[name] for name in statistics}
-    return Sensitivity({name: figures[name] for name in trainable}, unlearned, len(measured), forwards)
+        return Estimates(dict.fromkeys([*trainable, *statistics], math.nan), trial, finite=False)
+    changes = found.changes | _statistics_changes(norms, found.squares, statistics)
+    return Estimates({name: math.sqrt(change) for name, change in changes.items()}, trial, finite=True)
+
+
+def confirm(estimates: Estimates, bound: float, *, max_forwards: int = 20) -> Sensitivity:
+    """The figures with those that are doubtful for this bound tried, in at most `max_forwards` forwards.
+
+    The module must have the weights for which it was estimated.
+    """
+    found, trial = estimates.figures, estimates.trial
+    measured, forwards = _confirm(trial, found, bound, max_forwards) if estimates.finite else ({}, 0)
+    figures = found | measured
+    trainable, unlearned = (
+        {name: figure for name, figure in figures.items() if (name in trial.statistics) is wanted}
+        for wanted in (False, True)
+    )
+    return Sensitivity(trainable, unlearned, len(measured), forwards)
 
 
 def _run(
