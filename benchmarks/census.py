@@ -272,7 +272,7 @@ def table(rows: list[Row]) -> str:
     converted = [row for row in captured if row.converted]
     passed = [row for row in captured if row.passed]
     shares = [100 * len(some) / max(len(captured), 1) for some in (converted, passed)]
-    versions = rows[-1].versions if rows else {}
+    versions = {name: number for row in rows for name, number in row.versions.items() if name in PACKAGES}
     lines = [
         "# Every timm family through the exporter",
         "",
@@ -282,12 +282,14 @@ def table(rows: list[Row]) -> str:
         f"an ONNX file with parity, and convert to Core ML; **{len(passed)} ({shares[1]:.1f} %)** pass the parity of "
         "the Core ML package in float16 as well.",
         "",
+        f"Rows by the commit that wrote them, which the last column names: {_by_commit(rows)}.",
+        "",
         "Operators and batch norms are counted in the captured graph, before → after folding; operations without "
         "constants. Errors are relative L2 of the logits against float64 PyTorch, worst of two pictures.",
         "",
         "| family | variant | pixels | operators | batch norms | ONNX nodes | Core ML operations | float32 floor | "
-        "ONNX Runtime | executor, exact | executor, declared | seconds | verdict |",
-        "|---|---|" + "---:|" * 10 + "---|",
+        "ONNX Runtime | executor, exact | executor, declared | seconds | verdict | commit |",
+        "|---|---|" + "---:|" * 10 + "---|---|",
         *(_line(row) for row in rows),
         "",
         "## What did not pass",
@@ -296,6 +298,12 @@ def table(rows: list[Row]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _by_commit(rows: list[Row]) -> str:
+    """How many rows are of which commit; rows of before commits were noted have none."""
+    wrote = Counter(f"`{row.versions['fuseport']}` ({row.day})" if row.day else "an earlier one" for row in rows)
+    return ", ".join(f"{count} of {commit_of}" for commit_of, count in wrote.most_common())
 
 
 def _line(row: Row) -> str:
@@ -309,6 +317,7 @@ def _line(row: Row) -> str:
         *(_error(row, name) for name in ("floor", "ONNX Runtime, CPU", "executor, exact", "executor, declared")),
         f"{row.seconds:.0f}",
         "passed" if row.passed else f"**{row.failure[0]}**",
+        row.versions.get("fuseport", "earlier"),
     ]
     return "| " + " | ".join(cells) + " |"
 

@@ -67,6 +67,7 @@ CASES: dict[str, tuple[Callable[..., Tensor], tuple[Tensor, ...]]] = {
     "div by 1, floor": (lambda x: torch.div(x, 1.0, rounding_mode="floor"), (3 * X,)),
     "integers // 2": (lambda x: x // 2, (WHOLE,)),
     "integers div by 2, floor": (lambda x: torch.div(x, 2, rounding_mode="floor"), (WHOLE,)),
+    "integers, clipped to an index": (lambda x: F.one_hot(x.clamp(0, 5).long(), 6), (WHOLE,)),
     "atan2": (torch.atan2, (UP, LEFT)),
     "gelu, tanh": (lambda x: F.gelu(x, approximate="tanh"), (X,)),
     "softplus, threshold": (lambda x: F.softplus(x, beta=2.0, threshold=5.0), (3 * X,)),
