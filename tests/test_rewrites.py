@@ -125,6 +125,7 @@ ORDINARY = {
     torch.ops.aten.rsub.Scalar,
     torch.ops.aten.argmax.default,
     torch.ops.aten.argmin.default,
+    torch.ops.aten.clamp.default,
     torch.ops.aten.max_pool1d.default,
     torch.ops.aten.max_pool2d.default,
     torch.ops.aten.max_pool2d_with_indices.default,
