@@ -349,7 +349,7 @@ def _fault_line(variant: str, file: str, rows: list[Row]) -> str:
     found = [row for row in counting if row.outcome != "passed"]
     placed = [row for row in found if row.outcome == "refused" or row.expected in row.named]
     seen = sum(row.outcome == "failed" for row in small)
-    share = f"{len(placed) / max(len(found), 1):.0%}"
+    share = f"{len(placed) / max(len(found), 1):.1%}"
     return f"| {variant} | {file} | {len(counting)} | {len(found)} | {share} | {len(small)} | {seen} |"
 
 

@@ -33,7 +33,7 @@ from .join_by_value import join_by_value, makes_floats, shape_of
 
 MODES: dict[Rounds, Mode] = {"weights": "exact", "all values": "declared"}
 
-MUCH = 10.0
+MUCH = 1.5
 """By so much what follows must agree better without a tensor that stands for something else."""
 
 SUFFIXES = re.compile(r"_cast_(fp16|fp32)(_\d+)?$")
