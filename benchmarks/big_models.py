@@ -5,8 +5,9 @@
 
 Each run has a process of its own; its peak is the largest resident memory that the kernel noted for it (`ru_maxrss`),
 Python, its libraries and mapped files included, in GiB and as a multiple of the float32 weights. For ours the peak of
-each stage is given as well (on Linux, where the kernel's mark can be set back, without what came before). Weights are
-conditioned in every run. Writes big_models_VARIANT.json and .md; a run of one side or format replaces its own row.
+each stage is given as well (on Linux, where the kernel's mark can be set back, without what came before), and told on
+the standard error as the stage ends. Weights are conditioned in every run. Writes big_models_VARIANT.json and .md; a
+run of one side or format replaces its own row.
 """
 
 from __future__ import annotations
@@ -54,6 +55,7 @@ def ours(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
     def announce(stage: str) -> None:
         peaks.append((reached["stage"], peak_bytes() / GIB))
+        print(*peaks[-1], file=sys.stderr, flush=True)
         reached["stage"] = stage
         set_mark_back()
 

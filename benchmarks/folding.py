@@ -20,7 +20,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -102,10 +102,11 @@ def main() -> None:
 
 
 def _known(path: Path | None) -> list[Row]:
-    """The rows that an earlier run has written."""
+    """The rows that an earlier run has written, in the form that they have now."""
     if path is None or not path.exists():
         return []
-    rows = json.loads(path.read_text())["rows"]
+    names = {field.name for field in fields(Row)}
+    rows = [row for row in json.loads(path.read_text())["rows"] if row.keys() == names]
     return [Row(**{**row, "left": tuple(map(tuple, row["left"]))}) for row in rows]
 
 

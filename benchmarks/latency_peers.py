@@ -49,7 +49,7 @@ from torch import Tensor, nn
 MODELS = ("shvit_s4", "swiftformer_l1", "fastvit_t8", "repvit_m0_9", "efficientformerv2_s0", "mobilenetv4_conv_small")
 OURS, AGAIN, PEERS = "ours", "ours again", ("timm", "timm+onnxsim")
 RIVALS = (*PEERS, AGAIN)
-PICTURES = 16
+PICTURES = 8
 WARM_UP = 3
 RESAMPLES = 2000
 
@@ -83,18 +83,37 @@ def main() -> None:
     parser.add_argument("models", nargs="*", default=MODELS)
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--sessions", type=int, default=6, help="how often each file is opened")
-    parser.add_argument("--json", type=Path, help="write the figures here, and a table beside it as .md")
+    parser.add_argument(
+        "--json",
+        type=Path,
+        help="write the figures here after each model, those that are there kept, and a table beside",
+    )
     parser.add_argument("--keep", type=Path, help="leave the ONNX files in this folder, and take those that are there")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    rows: list[Row] = []
+    rows = _written(options.json)
     for name in options.models:
-        rows.append(_measure(name, options.rounds, options.sessions, options.keep))
-        print(_table(rows[-1:]), flush=True)
-    if options.json:
-        figures = {"rows": [asdict(row) for row in rows], "conditions": _conditions(options.rounds, options.sessions)}
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
-        options.json.with_suffix(".md").write_text(_table(rows) + "\n")
+        rows[name] = _measure(name, options.rounds, options.sessions, options.keep)
+        print(_table([rows[name]]), flush=True)
+        if options.json:
+            _write(options.json, [rows[name] for name in MODELS if name in rows], options.rounds, options.sessions)
+
+
+def _written(path: Path | None) -> dict[str, Row]:
+    """The rows of an earlier run, by model."""
+    if path is None or not path.exists():
+        return {}
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
+    return {
+        row["model"]: Row(**{**row, "ratio": {rival: Ratio(**ratio) for rival, ratio in row["ratio"].items()}})
+        for row in rows
+    }
+
+
+def _write(path: Path, rows: Sequence[Row], rounds: int, sessions: int) -> None:
+    figures = {"rows": [asdict(row) for row in rows], "conditions": _conditions(rounds, sessions)}
+    path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    path.with_suffix(".md").write_text(_table(rows) + "\n", encoding="utf-8")
 
 
 def _measure(name: str, rounds: int, sessions: int, keep: Path | None) -> Row:

@@ -137,14 +137,21 @@ class Row:
 @click.option("--weights", default=14, help="Faults of weights, attributes and operators for each file (14).")
 @click.option("--table", is_flag=True, help="Write the tables from the rows, and run nothing.")
 @click.option("--image-size", type=int, help="Side of the pictures, instead of the variant's own.")
+@click.option("--samples", default=4, help="Samples of a check (4).")
 @click.option("--again", is_flag=True, help="Run what has rows too.")
 def main(
-    variants: tuple[str, ...], only: str | None, weights: int, table: bool, image_size: int | None, again: bool
+    variants: tuple[str, ...],
+    only: str | None,
+    weights: int,
+    table: bool,
+    image_size: int | None,
+    samples: int,
+    again: bool,
 ) -> None:
     torch.set_num_threads(1)
     done = {row.key: row for row in _rows_before()}
     for variant in () if table else variants:
-        for row in _rows(variant, image_size, only, weights, set() if again else set(done)):
+        for row in _rows(variant, image_size, samples, only, weights, set() if again else set(done)):
             done[row.key] = row
             click.echo(f"{' | '.join(row.key)}: {row.outcome}, {row.named or '–'}", err=True)
             _write(list(done.values()))
@@ -173,9 +180,11 @@ class Known:
         return self.model.subject
 
 
-def _rows(variant: str, image_size: int | None, only: str | None, weights: int, done: Keys) -> Iterator[Row]:
+def _rows(
+    variant: str, image_size: int | None, samples: int, only: str | None, weights: int, done: Keys
+) -> Iterator[Row]:
     """What is still to be run for one variant."""
-    job = Job(Source(variant, image_size=image_size), (), Request(), batch_size=1)
+    job = Job(Source(variant, image_size=image_size), (), Request(), Checks(samples=samples), batch_size=1)
     model = subject(job)
     prepared = prepare(model, job, STAGES)
     variant = f"{variant} at {image_size}" if image_size else variant
@@ -211,7 +220,7 @@ def _alarms(variant: str, known: Known, done: Keys) -> Iterator[Row]:
     for seed in SEEDS:
         rows = {file: Row("alarm", variant, file, f"seed {seed}", "passed", None, "", "", "") for file in known.files}
         if any(row.key not in done for row in rows.values()):
-            job = replace(known.job, checks=Checks(seed=seed))
+            job = replace(known.job, checks=replace(known.job.checks, seed=seed))
             model = subject_of(known.subject.loaded, job)
             files = list(known.files.values())
             other = replace(known, job=job, model=recheck.measured(model, job, files, STAGES, known.prepared))
@@ -340,7 +349,7 @@ def _fault_line(variant: str, file: str, rows: list[Row]) -> str:
     found = [row for row in counting if row.outcome != "passed"]
     placed = [row for row in found if row.outcome == "refused" or row.expected in row.named]
     seen = sum(row.outcome == "failed" for row in small)
-    share = f"{len(placed) / max(len(found), 1):.0%}"
+    share = f"{len(placed) / max(len(found), 1):.1%}"
     return f"| {variant} | {file} | {len(counting)} | {len(found)} | {share} | {len(small)} | {seen} |"
 
 

@@ -77,22 +77,26 @@ def with_outputs(module: GraphModule, layer: Node, map_: Affine) -> Node:
     bias = None if given["bias"] is None else double(module, given["bias"]) * scale
     if map_.shifts:
         bias = shift if bias is None else bias + shift
-    return _with_weights(module, layer, weight=_scale_outputs(layer, weight, scale), bias=bias)
+    _scale_outputs_(layer, weight, scale)
+    return _with_weights(module, layer, weight=weight, bias=bias)
 
 
 def _own(module: GraphModule, weight: Node | None, absent: Tensor) -> Tensor:
-    return absent if weight is None else double(module, weight)
+    """A copy of the weight in float64, to be written to."""
+    value = constant(module, weight)
+    return absent if value is None else value.detach().to(torch.float64, copy=True)
 
 
-def _scale_outputs(layer: Node, weight: Tensor, scale: Tensor) -> Tensor:
-    """Each output channel's kernel times its scale; a transposed weight is (in, out/groups, k…)."""
+def _scale_outputs_(layer: Node, weight: Tensor, scale: Tensor) -> None:
+    """Multiply each output channel's kernel by its scale; a transposed weight is (in, out/groups, k…)."""
     if weight.shape == scale.shape:
-        return weight * scale
-    if not is_op(layer, *TRANSPOSED):
-        return weight * scale.view(-1, *[1] * (weight.dim() - 1))
-    groups = arguments(layer)["groups"]
-    grouped = weight.view(groups, -1, *weight.shape[1:])
-    return (grouped * scale.view(groups, 1, -1, *[1] * (weight.dim() - 2))).view_as(weight)
+        weight.mul_(scale)
+    elif is_op(layer, *TRANSPOSED):
+        groups = arguments(layer)["groups"]
+        grouped = weight.unflatten(0, (groups, -1))
+        grouped.mul_(scale.view(groups, 1, -1, *[1] * (weight.dim() - 2)))
+    else:
+        weight.mul_(scale.view(-1, *[1] * (weight.dim() - 1)))
 
 
 # In front ------------------------------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """Operators that change nothing at inference go: dropout, copies, casts to the same type, full slices, x + 0, x·1.
 
+So do bounds at infinity, which models carry that can be given others by a checkpoint.
+
 Of two moves in a row that amount to one (reshape after reshape, permutation after permutation) one goes, and both do if
 they undo each other. What takes only the shape of a second value (`reshape_as`) is told that shape.
 """
@@ -14,7 +16,7 @@ from torch.fx import GraphModule, Node
 
 from .affine import affine_of
 from .batch_norm import is_batch_norm
-from .graph import arguments, axis_order, call, dtype, is_op, module_path, only_user, shape
+from .graph import arguments, axis_order, call, constant, dtype, is_op, module_path, only_user, shape
 from .rewrite import Match
 
 NAME = "no-effect"
@@ -51,10 +53,24 @@ def _has_no_effect(module: GraphModule, node: Node, read: Node) -> bool:
         return True
     if is_op(node, "permute"):
         return list(arguments(node)["dims"]) == list(range(len(shape(node))))
+    if is_op(node, "clamp"):
+        return _clamps_nothing(module, node)
     if is_batch_norm(node) or not is_op(node, "add", "sub", "mul", "div"):
         return False
     found = affine_of(module, node)
     return found is not None and found[1] is read and not found[0].shifts and bool((found[0].scale == 1).all())
+
+
+def _clamps_nothing(module: GraphModule, node: Node) -> bool:
+    """Whether the bounds, numbers or stored tensors, are infinite."""
+    given = arguments(node)
+    for name, infinite in (("min", -torch.inf), ("max", torch.inf)):
+        bound = constant(module, given[name]) if isinstance(given[name], Node) else given[name]
+        if isinstance(given[name], Node) and bound is None:
+            return False
+        if bound is not None and not bool((torch.as_tensor(bound) == infinite).all()):
+            return False
+    return True
 
 
 def _same(node: Node, read: Node) -> bool:

@@ -37,8 +37,7 @@ def written(module: nn.Module, target: Path, *, side: int = 12, opset: int | Non
     return [node.op_type for node in onnx.load(target).graph.node], error
 
 
-@pytest.mark.parametrize("opset", [18, 20, 23])
-@pytest.mark.parametrize("axes", [(2, 3), (-1, -2)])
+@pytest.mark.parametrize(("axes", "opset"), [((2, 3), 18), ((-1, -2), 20), ((2, 3), 23)])
 def test_a_mean_over_positions_is_global_pooling(axes: tuple[int, int], opset: int, tmp_path: Path) -> None:
     module = Gate(lambda x: x.mean(axes, keepdim=True).sigmoid())
     operators, error = written(module, tmp_path / "m.onnx", opset=opset)
@@ -53,19 +52,20 @@ def test_the_axes_are_no_longer_stored(tmp_path: Path) -> None:
     assert kept == {"first.weight", "first.bias", "second.weight", "second.bias"}
 
 
+def others(x: Tensor) -> Tensor:
+    """Axes that are dropped, channels, everything, tokens."""
+    positions = x.mean((2, 3)).exp()[:, :, None, None]
+    tokens = x.flatten(2).mean(2, keepdim=True)[..., None]
+    return positions + x.mean(1, keepdim=True) * x.mean((1, 2, 3), keepdim=True) + tokens.exp()
+
+
 @pytest.mark.parametrize(
-    ("mean", "side"),
-    [
-        (lambda x: x.mean((2, 3)).exp()[:, :, None, None], 12),
-        (lambda x: x.mean(1, keepdim=True), 12),
-        (lambda x: x.mean((1, 2, 3), keepdim=True), 12),
-        (lambda x: x.flatten(2).mean(2, keepdim=True)[..., None], 12),
-        (lambda x: x.mean((2, 3), keepdim=True), 36),
-    ],
-    ids=["axes dropped", "over channels", "over everything", "tokens", "a large map"],
+    ("mean", "side", "count"),
+    [(others, 12, 4), (lambda x: x.mean((2, 3), keepdim=True), 36, 1)],
+    ids=["other axes", "a large map"],
 )
-def test_other_means_stay(mean: Callable[[Tensor], Tensor], side: int, tmp_path: Path) -> None:
+def test_other_means_stay(mean: Callable[[Tensor], Tensor], side: int, count: int, tmp_path: Path) -> None:
     operators, error = written(Gate(mean), tmp_path / "m.onnx", side=side)
-    assert "ReduceMean" in operators
+    assert operators.count("ReduceMean") == count
     assert "GlobalAveragePool" not in operators
     assert error < 1e-6

@@ -113,6 +113,22 @@ def test_fused_operators_are_no_fault(form: str, tmp_path: Path) -> None:
     assert len(found.layers) >= 6
 
 
+def test_a_fused_operator_before_a_fault_is_not_taken_for_it(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    artifact, program = converted(Fused(), to_onnx, tmp_path / "fused", "float32")
+    tensors = open_points(artifact, {"image": X.numpy()}).tensors
+    right = {layer.tensor for layer in compared(artifact, program, "all values").layers}
+    for seed in (0, 1, 2):
+        model = onnx.load(artifact.path)
+        place = layer_faults.scaled(model.graph, random.Random(seed))
+        assert place is not None
+        bad = replace(artifact, path=tmp_path / f"{seed}.onnx")
+        onnx.save(model, bad.path)
+        jump = first_jump(compared(bad, program, "all values").layers)
+        assert jump is not None
+        assert jump.tensor in layer_faults.readers([place], tensors, right), (place, jump)
+
+
 def test_a_file_with_other_names_is_joined_by_value(tmp_path: Path) -> None:
     artifact, program = converted(mil_networks.Mixed(), to_onnx, tmp_path / "named", "float32")
     model = onnx.load(artifact.path)

@@ -24,6 +24,7 @@ COREML_OPERATIONS = {"shvit_s4": 320, "swiftformer_l1": 220}
 QUICK = ("mobilenetv4_conv_small", "fastvit_t8")
 
 
+@pytest.mark.filterwarnings("ignore:The tensor attributes self.stages")  # a cache of EfficientFormerV2 in timm
 @pytest.mark.parametrize(
     "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in ONNX_NODES]
 )

@@ -154,6 +154,32 @@ def test_an_open_batch_of_several_inputs(checkout: Path, tmp_path: Path) -> None
     ]
 
 
+class Recurrent(nn.Module):
+    """The last of the tokens, read in order."""
+
+    def __init__(self, kind: type[nn.LSTM] | type[nn.GRU]) -> None:
+        super().__init__()
+        self.read = kind(6, 4, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.read(x)[0][:, -1]
+
+
+def test_an_lstm_in_both_formats(tmp_path: Path) -> None:
+    source = Source("Recurrent", inputs=(parse("1,3,6"),), module=Recurrent(nn.LSTM).eval())
+    report = export(Job(source, ("onnx", "coreml"), Request(), Checks(samples=1), output_dir=tmp_path))
+    assert report.outcome == "passed", report.reason
+    assert _passed(report, "output")
+
+
+def test_a_gru_is_refused_by_core_ml_in_one_line(tmp_path: Path) -> None:
+    source = Source("Recurrent", inputs=(parse("1,3,6"),), module=Recurrent(nn.GRU).eval())
+    with pytest.raises(
+        NotConverted, match=r"^coremltools has no translation of aten::gru.input of read \(.*\); say it"
+    ):
+        export(Job(source, ("coreml",), Request(), Checks(samples=1), output_dir=tmp_path))
+
+
 def test_an_open_batch_needs_it_in_every_output(tmp_path: Path) -> None:
     class Mean(nn.Module):
         def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -17,9 +17,6 @@ REST = 0.1
 MAX_CLASSES = 4096
 """Exchanged classes are searched among this many wrong classes at most: the search is quadratic."""
 
-DISTINCT = 0.9
-"""Of many moved classes so many must come from different ones; of random values two thirds would."""
-
 Matrix = NDArray[np.float64]
 
 
@@ -90,20 +87,33 @@ def _samples_moved(truth: Matrix, artifact: Matrix) -> str | None:
 
 
 def _classes_moved(truth: Matrix, artifact: Matrix) -> str | None:
-    """Wrong columns that are each other's: an exchanged or rotated order of the classes."""
+    """Columns that are each other's: exchanged, rotated or reversed classes, or another order of them."""
     wrong = np.linalg.norm(artifact - truth, axis=0)
     columns = np.flatnonzero(wrong > REST * wrong.max())
     if not 2 <= len(columns) <= MAX_CLASSES:
         return None
-    order = np.arange(truth.shape[1])
-    many = 2 * len(columns) > len(order)  # then classes that hardly differ from their source may be among the others
-    among = order if many else columns
-    expected, came = truth[:, among], artifact[:, columns]
+    orders = (_matched(truth, artifact, columns), *_regular(truth, artifact))
+    moved = any(order is not None and _explains(truth[:, order], truth, artifact) for order in orders)
+    return f"{_list('class', columns)} are in another order" if moved else None
+
+
+def _matched(truth: Matrix, artifact: Matrix, columns: NDArray) -> NDArray | None:
+    """Each wrong column taken from the nearest of them; None where two come from one."""
+    expected, came = truth[:, columns], artifact[:, columns]
     nearest = np.array([np.argmin(np.linalg.norm(expected - came[:, [i]], axis=0)) for i in range(len(columns))])
-    if len(set(nearest)) < (DISTINCT if many else 1) * len(columns):
+    if len(set(nearest)) != len(nearest):
         return None
-    order[columns] = among[nearest]
-    return f"{_list('class', columns)} are in another order" if _explains(truth[:, order], truth, artifact) else None
+    order = np.arange(truth.shape[1])
+    order[columns] = columns[nearest]
+    return order
+
+
+def _regular(truth: Matrix, artifact: Matrix) -> tuple[NDArray, NDArray]:
+    """All columns reversed, or rotated so that they agree best: among many that are alike, none is told by itself."""
+    spectra = np.fft.rfft(artifact, axis=1) * np.conj(np.fft.rfft(truth, axis=1))
+    shift = int(np.argmax(np.fft.irfft(spectra.sum(axis=0), truth.shape[1])))
+    places = np.arange(truth.shape[1])
+    return places[::-1], np.roll(places, shift)
 
 
 def _one_sample(truth: Matrix, artifact: Matrix) -> str | None:

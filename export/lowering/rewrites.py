@@ -62,6 +62,14 @@ def _floor_divide(self: Tensor, other: Any, *, rounding_mode: str | None = "floo
     return aten._to_copy.default(aten.floor_divide.Scalar(self, other), dtype=self.dtype)  # coremltools gives floats
 
 
+def _clamp(self: Tensor, min: Any = None, max: Any = None) -> Any:
+    """coremltools makes floats of integers that it clips."""
+    if self.is_floating_point():
+        return NotImplemented
+    raised = self if min is None else torch.where(self < min, min, self)
+    return raised if max is None else torch.where(raised > max, max, raised)
+
+
 def _atan2(self: Tensor, other: Tensor) -> Any:
     angle = torch.atan(self / torch.where(other == 0, torch.ones_like(other), other))
     turn = torch.where(self < 0, torch.full_like(self, -torch.pi), torch.full_like(self, torch.pi))
@@ -200,6 +208,7 @@ REWRITES: dict[Any, Callable[..., Any]] = {
     aten.floor_divide.default: _floor_divide,
     aten.div.Tensor_mode: _floor_divide,
     aten.atan2.default: _atan2,
+    aten.clamp.default: _clamp,
     aten.gelu.default: _gelu,
     aten.softplus.default: _softplus,
     aten.log_sigmoid.default: _log_sigmoid,

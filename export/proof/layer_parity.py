@@ -33,6 +33,9 @@ from .join_by_value import join_by_value, makes_floats, shape_of
 
 MODES: dict[Rounds, Mode] = {"weights": "exact", "all values": "declared"}
 
+MUCH = 1.5
+"""By so much what follows must agree better without a tensor that stands for something else."""
+
 SUFFIXES = re.compile(r"_cast_(fp16|fp32)(_\d+)?$")
 """What coremltools adds to a name when it changes the type of an operator."""
 
@@ -72,7 +75,7 @@ def compare_layers(
     run = _Run(artifact, program, opened, inputs, rounds, chunk_bytes)
     layers = run.compared(joined)
     while jumping := {layer.tensor for layer in layers.values() if layer.jumps}:
-        wrong = _misjoined(jumping, joined, run.compared(joined, free=jumping))
+        wrong = _misjoined(layers, joined, run.compared(joined, free=jumping))
         if not wrong:
             break
         joined = {tensor: node for tensor, node in joined.items() if tensor not in wrong}
@@ -172,16 +175,20 @@ def _nearest(node: Node, among: Collection[Node], step: Callable[[Node], Iterabl
     return found
 
 
-def _misjoined(jumping: Collection[str], joined: Mapping[str, Node], freed: Mapping[str, Layer]) -> set[str]:
-    """Jumping tensors without which all that follows from them agrees: they stand for something else.
+def _misjoined(forced: Mapping[str, Layer], joined: Mapping[str, Node], freed: Mapping[str, Layer]) -> set[str]:
+    """Jumping tensors of `forced` without which all that follows from them agrees: they stand for something else.
 
-    `freed` is in the program's order. The last is looked at first, and what is found out is looked through.
+    Where a fault follows right behind, all does not agree, but far more of it: put in where it does not belong, a
+    tensor spoils what follows, and a wrong one that does belong there explains it. Both are in the program's order. The
+    last is looked at first, and what is found out is looked through.
     """
     tensor_of = {node: tensor for tensor, node in joined.items() if tensor in freed}
     wrong: set[str] = set()
-    for tensor in reversed([tensor for tensor in freed if tensor in jumping and freed[tensor].jumps]):
-        after = _nearest(joined[tensor], tensor_of, lambda at: at.users)
-        if after and not any(freed[tensor_of[node]].jumps for node in after):
+    for tensor in reversed([tensor for tensor in freed if forced[tensor].jumps and freed[tensor].jumps]):
+        after = [tensor_of[node] for node in _nearest(joined[tensor], tensor_of, lambda at: at.users)]
+        spoilt = max((forced[name].excess for name in after), default=0.0)
+        left = max((freed[name].excess for name in after), default=0.0)
+        if after and (left <= 1 or MUCH * left < spoilt):
             wrong.add(tensor)
             del tensor_of[joined[tensor]]
     return wrong

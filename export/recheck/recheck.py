@@ -169,12 +169,12 @@ def _found(
     artifact: Artifact, failed: Check, made: Values, model: Measured, feed: Values, rounds: Rounds
 ) -> tuple[Finding, ...]:
     """What explains a failed check."""
+    found = findings(made, model.subject, model.ours)
+    if any(finding.stage == "preprocessing" for finding in found) or not isinstance(model.prepared, Prepared):
+        return found
     if failed.layer is not None:
         assert not isinstance(failed.parity, NotRun)
-        return (Finding("layer", failed.parity.reason),)
-    found = findings(made, model.subject, model.ours)
-    if not isinstance(model.prepared, Prepared) or any(finding.stage == "preprocessing" for finding in found):
-        return found
+        return (*found, Finding("layer", failed.parity.reason))
     return found + layer(artifact, failed, model.subject, model.prepared.program, feed, rounds)
 
 
