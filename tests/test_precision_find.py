@@ -163,4 +163,4 @@ def test_a_plan_of_another_model_is_refused_before_anything_is_written(tmp_path:
     file.write_text(json.dumps(plan | {"float32": []}))
     with pytest.raises(UsageError, match="was made for another graph"):
         export(job(tmp_path / "out", "plain", precision_file=file))
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out").exists()
