@@ -42,7 +42,7 @@ from ..quiet import quiet
 from ..request import Request
 from ..saved.session import open_session
 from .global_pooling import pool_globally
-from .onnx_names import name_weights_apart
+from .onnx_names import name_interface, name_weights_apart
 from .onnx_pictures import take_pictures
 from .onnx_simplified import simplified
 from .onnx_weights import transpose_when_saved, weight_bytes
@@ -154,18 +154,17 @@ def _translate(
         try:
             exported = torch.onnx.export(
                 expand_attention(program, keep_plain=opset >= ATTENTION_SINCE),
-                input_names=input_names,
-                output_names=output_names,
                 opset_version=opset,
                 verbose=False,
                 optimize=False,
             )
             assert exported is not None  # it is None for the old, traced exporter alone
-            name_weights_apart(exported.model)
+            name_weights_apart(exported.model, {*input_names, *output_names})
             exported.optimize()
         except torch.onnx.OnnxExporterError as error:
             where = _named_in(error, program)
             raise NotConverted(f"torch cannot write this model as ONNX{where}: {in_one_line(error)}") from error
+    name_interface(exported.model, input_names, output_names)
     if symbol := batch_symbol(program):
         exported.rename_axes({symbol: BATCH})
     if (written := exported.model.opset_imports[""]) != opset:
