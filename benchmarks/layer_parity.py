@@ -11,7 +11,6 @@ taken off. A time counts processor seconds of one thread, so that a busy machine
 
 from __future__ import annotations
 
-import resource
 import statistics
 import tempfile
 import time
@@ -21,6 +20,7 @@ from typing import Any
 
 import click
 import torch
+from big_models import peak_bytes
 from fuseport import mil
 from fuseport.export.artifact import Artifact
 from fuseport.export.formats import to_coreml, to_onnx
@@ -102,15 +102,11 @@ def _seconds(run: Callable[[], object]) -> float:
 
 
 def _print_memory(variant: str, compared: Callable[[], Comparison], held: int) -> None:
-    before = _peak()
+    before = peak_bytes() / 2**20
     found = compared()
     values = sum(8 * torch.Size(layer.shape).numel() for layer in found.layers) / 2**20
     click.echo(f"{variant}: {len(found.layers)} tensors, {values:,.0f} MiB of values in float64, {held} MiB at a time")
-    click.echo(f"peak before {before:,.0f} MiB (load, capture, fold, convert), after {_peak():,.0f} MiB")
-
-
-def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    click.echo(f"peak before {before:,.0f} MiB (load, capture, fold, convert), after {peak_bytes() / 2**20:,.0f} MiB")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,8 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from big_models import GIB, peak_bytes
 
 METHODS = ("hourglass_vit", "e_vit", "tome_vit", "act_vit", "smyrf_vit", "ats_vit", "evo_vit")
 FORMATS = ("onnx", "coreml")
@@ -68,7 +69,6 @@ def exported(name: str, form: str) -> Row:
         report = export(Job(source, (form,), Request(), Checks(samples=1), output_dir=Path(folder)))
     checks = [check.parity for result in report.results for check in result.checks]
     outputs = [output for parity in checks for output in getattr(parity, "outputs", ())]
-    unit = 1 if sys.platform == "darwin" else 1024
     return {
         "outcome": report.outcome,
         "reason": report.reason,
@@ -76,7 +76,7 @@ def exported(name: str, form: str) -> Row:
         "overlap": min((output.overlap for output in outputs if output.overlap is not None), default=None),
         "operations": report.results[0].artifact.operation_count,
         "seconds": round(time.perf_counter() - begin),
-        "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30,
+        "peak_gib": peak_bytes() / GIB,
     }
 
 

@@ -51,8 +51,7 @@ class Mapped:
                 moved[storage.data_ptr()] = self._placed(storage)
             kept = moved[storage.data_ptr()]
             if kept is not storage:
-                view = torch.empty(0, dtype=tensor.dtype)
-                tensor.data = view.set_(kept, tensor.storage_offset(), tensor.shape, tensor.stride())  # pyright: ignore
+                tensor.data = _read_from(kept, tensor)
 
     def moved(self, value: Tensor) -> Tensor:
         """The same values, read from the file. What was read of it before goes back to the system."""
@@ -63,7 +62,7 @@ class Mapped:
         if kept is storage:
             return value
         self.forget()
-        return torch.empty(0, dtype=value.dtype).set_(kept, value.storage_offset(), value.shape, value.stride())  # pyright: ignore
+        return _read_from(kept, value)
 
     def let_go(self) -> None:
         """Give back to the system the pages that were read, and what has been freed: for the end of a stage."""
@@ -96,6 +95,12 @@ class Mapped:
         mapped = mmap.mmap(self._file.fileno(), storage.nbytes(), offset=begin)
         self._maps.add(mapped)
         return torch.frombuffer(mapped, dtype=torch.uint8).untyped_storage()
+
+
+def _read_from(storage: UntypedStorage, like: Tensor) -> Tensor:
+    """The tensor that `like` is, over other bytes."""
+    view = torch.empty(0, dtype=like.dtype)
+    return view.set_(storage, like.storage_offset(), like.shape, like.stride())  # pyright: ignore
 
 
 IN_MEMORY = Mapped(None)

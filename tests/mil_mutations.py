@@ -401,3 +401,14 @@ MUTATIONS: tuple[Mutation, ...] = (
     operator_replaced,
     type_narrowed,
 )
+
+
+def one_channel_wrong(package: Path, place: int) -> str:
+    """Make the first output channel of the convolution at `place` 1.5 % larger; the name of its tensor."""
+    saved = read(package)
+    convolution = saved.operations("conv")[place]
+    weight = saved.weight(convolution, "weight")
+    assert weight is not None
+    weight[0] *= np.float16(1.015)
+    write(saved, package)
+    return convolution.outputs[0].name

@@ -32,24 +32,13 @@ def test_a_fault_below_the_bound_of_float16_is_seen(tmp_path: Path) -> None:
     assert exact.parity.verdict == "passed"
     assert "beside the model with the same constants rounded" in exact.parity.reason
     assert ", within " in exact.parity.reason.split("constants rounded")[1]
-    where = one_channel_wrong(good.path)
+    where = mil_mutations.one_channel_wrong(good.path, 3)
     blunt = check(good, model, replace(ours, graph=False), job.checks)
     assert [verdict(one) for one in blunt] == ["passed", "passed"]
     sharp = explained(check(good, model, ours, job.checks), good, model, prepared.program)[0]
     assert verdict(sharp) == "failed"
     assert sharp.layer is not None
     assert sharp.layer.tensor == where
-
-
-def one_channel_wrong(package: Path) -> str:
-    """Make the first output channel of the fourth convolution 1.5 % larger; the name of its tensor."""
-    saved = mil_mutations.read(package)
-    convolution = saved.operations("conv")[3]
-    weight = saved.weight(convolution, "weight")
-    assert weight is not None
-    weight[0] *= np.float16(1.015)
-    mil_mutations.write(saved, package)
-    return convolution.outputs[0].name
 
 
 def verdict(one: Check) -> str:

@@ -35,21 +35,11 @@ def _of_some(reduce: Callable[..., Tensor]) -> Callable[..., Any]:
     return reduced
 
 
-def _spread(reduce: Callable[..., Tensor]) -> Callable[..., Any]:
-    """Variance and standard deviation: a correction that is not given is one."""
-
-    def spread(self: Tensor, dim: Any = None, *, correction: float | None = None, keepdim: bool = False) -> Any:
-        if dim or dim == 0 or not self.ndim:
-            return NotImplemented
-        return reduce(self, _axes(self), correction=1 if correction is None else correction, keepdim=keepdim)
-
-    return spread
-
-
 def _norm(self: Tensor, ord: float = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
-    if dim or dim == 0 or not self.ndim:
-        return NotImplemented
-    return torch.linalg.vector_norm(self, ord, _axes(self), keepdim, dtype=dtype)
+    def norm(x: Tensor, axes: list[int], keepdim: bool) -> Tensor:
+        return torch.linalg.vector_norm(x, ord, axes, keepdim, dtype=dtype)
+
+    return _of_some(norm)(self, dim, keepdim)
 
 
 def _axes(value: Tensor) -> list[int]:
@@ -63,7 +53,7 @@ REDUCTIONS: dict[Any, Callable[..., Any]] = {
     aten.min.default: _of_all(torch.amin),
     aten.amax.default: _of_some(torch.amax),
     aten.amin.default: _of_some(torch.amin),
-    aten.var.correction: _spread(torch.var),
-    aten.std.correction: _spread(torch.std),
+    aten.var.correction: _of_some(torch.var),
+    aten.std.correction: _of_some(torch.std),
     aten.linalg_vector_norm.default: _norm,
 }
