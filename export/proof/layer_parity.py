@@ -24,7 +24,7 @@ from ...reparam.graph import operator_name
 from ...validate.layer_errors import ALLOWED, Layer, excess, relative
 from ..artifact import Artifact
 from ..formats.to_coreml import NAME as COREML
-from ..lowering.legalize import legalized, module_paths
+from ..lowering.legalize import kept_wide, legalized, module_paths
 from ..saved.points import HELD_BYTES, Opened, in_order, open_points
 from ..saved.points import Tensor as Point
 from ..source_line import source_line
@@ -129,7 +129,8 @@ class _Run:
             )
             return point.name not in free
 
-        ways = streams(self.artifact.precision, self.rounds, kept_in_float32(self.artifact))
+        wide = kept_wide(self.program, kept_in_float32(self.artifact))
+        ways = streams(self.artifact.precision, self.rounds, wide)
         run_forced(self.program, self.inputs, ways, values(), see)
         return layers
 
