@@ -50,7 +50,8 @@ def test_a_model_that_draws_random_numbers_cannot_be_judged(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("net.py").write_text(
-        "import torch\n\n\nclass Net(torch.nn.Module):\n    def forward(self, x):\n        return x + torch.rand_like(x)\n"
+        "import torch\n\n\nclass Net(torch.nn.Module):\n"
+        "    def forward(self, x):\n        return x + torch.rand_like(x)\n"
     )
     file = doubling(tmp_path / "net.onnx")
     words = ("--against", "net.py:Net", "--input-shape", "1,3")
