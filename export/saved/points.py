@@ -96,7 +96,8 @@ def _open_onnx(path: Path, feed: Mapping[str, NDArray]) -> Opened:
 
 
 def _shape(value: Any) -> tuple[int, ...]:
-    return tuple(size.dim_value for size in value.type.tensor_type.shape.dim) if value is not None else ()
+    """An open size is 1, as one sample makes it."""
+    return tuple(size.dim_value or 1 for size in value.type.tensor_type.shape.dim) if value is not None else ()
 
 
 def _run_onnx(model: Any, folder: Path, feed: Mapping[str, NDArray], names: Sequence[str]) -> dict[str, NDArray]:
