@@ -123,6 +123,12 @@ def answered(subject: Subject, inputs: Sequence[Tensor]) -> Values:
     return dict(zip(subject.output_names, found, strict=True))
 
 
+def repeats(subject: Subject) -> bool:
+    """Whether the model answers the same a second time; one that draws random numbers does not."""
+    again = answered(subject, model_input(subject))
+    return all(np.array_equal(again[name], value, equal_nan=True) for name, value in subject.reference.items())
+
+
 def _called(loaded: Loaded, *inputs: Tensor) -> Any:
     positional, named = arguments(loaded, inputs)
     return outputs.tensors(loaded.module(*positional, **named))

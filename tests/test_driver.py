@@ -12,6 +12,7 @@ import torch
 from contract import FULL_SIZE, daily_first
 from fuseport.models import create
 from fuseport.reparam import RULES, Match, capture, conv_bn, driver, fold
+from fuseport.reparam.graph import constant
 from golden_weights import GOLDEN, image, load_golden_
 from graphs import folded, ready
 from torch import Tensor, nn
@@ -77,8 +78,9 @@ def _spoiled() -> ModuleType:
         (node,) = conv_bn.rewrite(module, match)
         bias = node.args[2]
         assert isinstance(bias, Node)
-        parameter = module.get_parameter(str(bias.target))
-        parameter.data += 1e-6 * parameter.data.abs().max()
+        shift = constant(module, bias)
+        assert shift is not None
+        shift.data += 1e-6 * shift.data.abs().max()
         return (node,)
 
     rule = ModuleType("spoiled")

@@ -94,9 +94,9 @@ def test_every_fault_is_found_at_its_layer(good: tuple[Artifact, Any, Any], tmp_
     assert wrong == []
 
 
-def test_values_fetched_in_chunks_give_the_same_figures(good: tuple[Artifact, Any, Any]) -> None:
+def test_few_values_held_at_a_time_give_the_same_figures(good: tuple[Artifact, Any, Any]) -> None:
     artifact, program, rounds = good
-    assert compared(artifact, program, rounds, chunk_bytes=40_000) == compared(artifact, program, rounds)
+    assert compared(artifact, program, rounds, held_bytes=40_000) == compared(artifact, program, rounds)
 
 
 class Fused(nn.Module):

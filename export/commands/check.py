@@ -83,6 +83,7 @@ def command(**options: Any) -> None:
 
 def _checked(options: dict[str, Any], announce: Callable[[str], None]) -> CheckReport:
     """The check, with or without a baseline; what cannot be used is wrong usage."""
+    from ...reparam.not_captured import UnrepeatableError
     from ..artifact import NotConverted
     from ..recheck.recheck import recheck
     from ..recheck.watch import watch
@@ -94,7 +95,7 @@ def _checked(options: dict[str, Any], announce: Callable[[str], None]) -> CheckR
             return recheck(asked, announce=announce)
         update = options["update_baseline"]
         return watch(asked, baseline, update=update, tolerance=accepted, announce=announce)
-    except NotConverted:
+    except (NotConverted, UnrepeatableError):
         raise
     except ValueError as error:
         raise click.UsageError(str(error)) from error

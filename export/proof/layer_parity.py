@@ -25,8 +25,8 @@ from ...reparam.graph import operator_name
 from ...validate.layer_errors import ALLOWED, FEWEST, WEIGHTED, Layer, excess, relative
 from ..artifact import Artifact
 from ..formats.to_coreml import NAME as COREML
-from ..lowering.legalize import legalized, module_paths
-from ..saved.points import CHUNK_BYTES, Opened, in_chunks, open_points
+from ..lowering.legalize import kept_wide, legalized, module_paths
+from ..saved.points import HELD_BYTES, Opened, in_order, open_points
 from ..saved.points import Tensor as Point
 from ..source_line import source_line
 from .forced import Rounds, run_forced, streams
@@ -61,24 +61,24 @@ def compare_layers(
     inputs: Sequence[torch.Tensor],
     *,
     rounds: Rounds = "all values",
-    chunk_bytes: int = CHUNK_BYTES,
+    held_bytes: int = HELD_BYTES,
 ) -> Comparison:
     """Every tensor of `artifact`, run on `feed` (one sample), beside the node of `program` that it stands for.
 
     `program` is the one that the artifact was converted from, or another capture of the same model; `inputs` is what it
     takes where the artifact takes `feed`. With `rounds` "weights" a Core ML file is run in float64, which shows faults
-    of the conversion; with "all values" as it declares, which shows those of its precision. Each run of the artifact
-    gives at most about `chunk_bytes` of tensors.
+    of the conversion; with "all values" as it declares, which shows those of its precision. About `held_bytes` of
+    the artifact's values are held at a time.
     """
     if artifact.format == COREML:
         program = legalized(program, precision=artifact.precision, float32=kept_in_float32(artifact))
     else:
         rounds = "all values"
-    opened = open_points(artifact, feed, mode=MODES[rounds])
+    opened = open_points(artifact, feed, mode=MODES[rounds], limit=held_bytes)
     joined = join(opened.tensors, program, [output.name for output in artifact.outputs])
     if 2 * len(joined) < sum(map(makes_floats, program.graph.nodes)):
         joined |= join_by_value(opened, program, inputs, joined)
-    run = _Run(artifact, program, opened, inputs, rounds, chunk_bytes)
+    run = _Run(artifact, program, opened, inputs, rounds, held_bytes)
     layers = run.compared(joined)
     while jumping := {layer.tensor for layer in layers.values() if layer.jumps}:
         wrong = _misjoined(layers, joined, run.compared(joined, free=jumping))
@@ -107,7 +107,7 @@ class _Run:
     opened: Opened
     inputs: Sequence[torch.Tensor]
     rounds: Rounds
-    chunk_bytes: int
+    held_bytes: int
 
     def compared(self, joined: Mapping[str, Node], free: Collection[str] = ()) -> dict[str, Layer]:
         """Tensor name → layer, in the program's order; those in `free` are compared but not put in."""
@@ -120,7 +120,7 @@ class _Run:
         layers: dict[str, Layer] = {}
 
         def values() -> Iterator[tuple[Node, torch.Tensor]]:
-            for name, value in in_chunks(self.opened.fetch, [tensors[node] for node in order], self.chunk_bytes):
+            for name, value in in_order(self.opened, [tensors[node] for node in order], self.held_bytes):
                 yield joined[name], torch.from_numpy(np.asarray(value, np.float64))
 
         def see(node: Node, ours: torch.Tensor, own: torch.Tensor, forced: torch.Tensor, rounded: torch.Tensor) -> bool:
@@ -145,7 +145,8 @@ class _Run:
             )
             return point.name not in free
 
-        ways = streams(self.artifact.precision, self.rounds, kept_in_float32(self.artifact))
+        wide = kept_wide(self.program, kept_in_float32(self.artifact))
+        ways = streams(self.artifact.precision, self.rounds, wide)
         run_forced(self.program, self.inputs, ways, values(), see)
         return layers
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
-from ...reparam.capture import CaptureError
+from ...reparam.not_captured import CaptureError, UnrepeatableError, unrepeatable
 from ...validate.parity import compare, predict
 from ..artifact import Artifact, NotRun, in_one_line
 from ..formats.to_coreml import NAME as COREML
@@ -26,7 +26,7 @@ from ..report import Outcome, outcome_of
 from ..saved.engines import Engine, engines
 from ..saved.opened import compressed
 from ..stages import Stage, Stages
-from ..subject import Subject, Values, fed, subject, subject_of, truth
+from ..subject import Subject, Values, fed, repeats, subject, subject_of, truth
 from .drift import Watched
 from .mapping import RANGES, Bridge, bridge, renamed
 from .stored import Stored, feed_of, read_stored
@@ -119,10 +119,17 @@ class Measured:
 def measured(
     loaded: Subject, job: Job, artifacts: Sequence[Artifact], stages: Stages, prepared: Prepared | None = None
 ) -> Measured:
-    """The model run in all ways that checks of `artifacts` call for; `prepared` where it is folded already."""
+    """The model run in all ways that checks of `artifacts` call for; `prepared` where it is folded already.
+
+    Raises UnrepeatableError for a model that draws random numbers.
+    """
     try:
         prepared = prepared or prepare(loaded, job, stages)
+    except UnrepeatableError:
+        raise
     except CaptureError as error:
+        if not repeats(loaded):
+            raise unrepeatable(loaded.loaded.module) from error
         bare = Yardstick(truth(loaded), loaded.reference, {}, {})
         return Measured(loaded, bare, NotRun(str(error).partition("\n")[0]))
     with stages("run the model for comparison"):
