@@ -11,7 +11,7 @@ _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
 
 
 def source_line(node: Node) -> str:
-    """The innermost line that is not PyTorch's own, nor of code that it made, as in "models/shvit.py:92"; empty for none.
+    """The innermost line, as in "models/shvit.py:92", that is not PyTorch's own nor of code it made; empty for none.
 
     Of the path only the package, or the last folder, is given: a report travels, a home folder should not.
     """
