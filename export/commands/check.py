@@ -110,6 +110,8 @@ def _baseline(options: dict[str, Any]) -> tuple[Path | None, Accepted | None]:
         raise click.UsageError("--reason says why --atol or --rtol is right; give it with one, and --update-baseline")
     if not options["artifacts"] and path is None:
         raise click.UsageError("nothing to check: name .onnx or .mlpackage files, or --baseline FILE that names them")
+    if options["update_baseline"] and path is not None and not path.absolute().parent.is_dir():
+        raise click.UsageError(f"--baseline {path} is in a folder that does not exist; make it, or choose another")
     if path is None or not own:
         return path, None
     if not options["update_baseline"]:

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 from torch.fx.node import map_aggregate
 
+from ...models.tokens.choose import in_decision
 from ...reparam.graph import operator_name
 from ..artifact import NotConverted
 from ..source_line import source_line
@@ -55,9 +56,9 @@ def legalize(program: ExportedProgram, *, precision: str = "float32", float32: C
     """The same function in operators that coremltools converts right; `program` itself stays as it is.
 
     `precision` is that of the ML Program: in float16, finite constants beyond its range become its largest number (the
-    usual "minus infinity" of an attention mask; as an infinity it gives NaN), but for those that the nodes named in
-    `float32` read. Raises NotConverted, naming operator and module, where something would be ignored that has no other
-    form, and for a weight that float16 cannot hold.
+    usual "minus infinity" of an attention mask; as an infinity it gives NaN), but for those that the nodes of a choice
+    and those named in `float32` read. Raises NotConverted, naming operator and module, where something would be ignored
+    that has no other form, and for a weight that float16 cannot hold.
     """
     defaults = torch.export.default_decompositions()
     legal = program.run_decompositions(
@@ -69,8 +70,13 @@ def legalize(program: ExportedProgram, *, precision: str = "float32", float32: C
         _refuse(node, legal)
     _refuse_ranks(legal)
     if precision == "float16":
-        _bound_constants(legal, float32)
+        _bound_constants(legal, kept_wide(legal, float32))
     return legal
+
+
+def kept_wide(program: ExportedProgram, asked: Collection[str] = ()) -> frozenset[str]:
+    """Names of the nodes that a float16 file keeps in float32: those of a `Decision`, and those asked for."""
+    return frozenset(node.name for node in program.graph.nodes if in_decision(node) or node.name in asked)
 
 
 def indexes_beyond_int16(program: ExportedProgram) -> bool:

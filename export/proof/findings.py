@@ -1,4 +1,4 @@
-"""Where a failed file goes wrong: in how its input is prepared, in its outputs, or in a layer.
+"""Where a failed file goes wrong: in how its input is prepared, in its outputs, in a layer, or as another model's.
 
 Asked in this order, since a wrong preparation makes every layer wrong, and a wrong order of classes none.
 """
@@ -29,7 +29,7 @@ SAMPLES = 2
 class Finding:
     """Where it goes wrong, and how, as a clause."""
 
-    stage: Literal["preprocessing", "output", "layer"]
+    stage: Literal["preprocessing", "output", "layer", "model"]
     what: str
 
 
@@ -48,10 +48,12 @@ def findings(made: Values, subject: Subject, ours: Yardstick) -> tuple[Finding, 
 def layer(
     artifact: Artifact, failed: Check, subject: Subject, program: ExportedProgram, feed: Values, rounds: Rounds
 ) -> tuple[Finding, ...]:
-    """The layer at which the error of a failed check begins, if one stands out."""
+    """The layer at which the error of a failed check begins, if one stands out; or that it is another model's file."""
     assert not isinstance(failed.parity, NotRun)
     worst = next((output.worst_sample for output in failed.parity.outputs if output.verdict == "failed"), None)
     located = locate(artifact, subject, program, feed, rounds=rounds, sample=worst or 0)
+    if located.another:
+        return (Finding("model", located.reason),)
     return (Finding("layer", located.reason),) if located.layer is not None else ()
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import torch
@@ -21,10 +22,10 @@ from torch.fx import Node
 
 from ...mil import Mode
 from ...reparam.graph import operator_name
-from ...validate.layer_errors import ALLOWED, Layer, excess, relative
+from ...validate.layer_errors import ALLOWED, FEWEST, WEIGHTED, Layer, excess, relative
 from ..artifact import Artifact
 from ..formats.to_coreml import NAME as COREML
-from ..lowering.legalize import legalized, module_paths
+from ..lowering.legalize import kept_wide, legalized, module_paths
 from ..saved.points import HELD_BYTES, Opened, in_order, open_points
 from ..saved.points import Tensor as Point
 from ..source_line import source_line
@@ -42,10 +43,15 @@ SUFFIXES = re.compile(r"_cast_(fp16|fp32)(_\d+)?$")
 
 @dataclass(frozen=True)
 class Comparison:
-    """All tensors that could be compared, in the order of the program, and how many could not be joined to a node."""
+    """All tensors that could be compared, in the order of the program, and how many could not be joined to a node.
+
+    `strange` is the share of the program's layers with weights whose number of values no tensor of the artifact has: 0
+    for a right file but where a converter merged layers, 0.6 to 1 for another model's.
+    """
 
     layers: tuple[Layer, ...]
     unjoined: int
+    strange: float
 
 
 def compare_layers(
@@ -80,7 +86,16 @@ def compare_layers(
             break
         joined = {tensor: node for tensor, node in joined.items() if tensor not in wrong}
         layers = run.compared(joined)
-    return Comparison(tuple(layers.values()), len(opened.tensors) - len(joined))
+    return Comparison(tuple(layers.values()), len(opened.tensors) - len(joined), _strange(opened.tensors, program))
+
+
+def _strange(tensors: Sequence[Point], program: ExportedProgram) -> float:
+    """See `Comparison`. A program of few layers has no strange ones, nor does a file that tells few shapes."""
+    told = [prod(tensor.shape) for tensor in tensors if tensor.shape]
+    layers = [node for node in program.graph.nodes if makes_floats(node) and operator_name(node).startswith(WEIGHTED)]
+    if len(layers) < FEWEST or 2 * len(told) < len(tensors):
+        return 0.0
+    return sum(prod(shape_of(node)) not in set(told) for node in layers) / len(layers)
 
 
 @dataclass(frozen=True)
@@ -122,6 +137,7 @@ class _Run:
                 shape=tuple(a.shape),
                 error=errors[node],
                 inputs_error=_inputs_error(node, errors),
+                skipped=_skipped(node, errors),
                 added=relative(a, f),
                 cost=relative(r, f),
                 excess=excess(a, f, r, allowed),
@@ -129,7 +145,8 @@ class _Run:
             )
             return point.name not in free
 
-        ways = streams(self.artifact.precision, self.rounds, kept_in_float32(self.artifact))
+        wide = kept_wide(self.program, kept_in_float32(self.artifact))
+        ways = streams(self.artifact.precision, self.rounds, wide)
         run_forced(self.program, self.inputs, ways, values(), see)
         return layers
 
@@ -156,6 +173,18 @@ def join(tensors: Sequence[Point], program: ExportedProgram, outputs: Sequence[s
 def _inputs_error(node: Node, errors: Mapping[Node, float]) -> float:
     """The largest error of the compared tensors that `node` is computed from, at whatever distance."""
     return max((errors[read] for read in _nearest(node, errors, lambda at: at.all_input_nodes)), default=0.0)
+
+
+def _skipped(node: Node, compared: Collection[Node]) -> int:
+    """How many layers with weights lie between `node` and the compared tensors that it is computed from."""
+    passed: set[Node] = set()
+
+    def reads(at: Node) -> list[Node]:
+        passed.add(at)
+        return at.all_input_nodes
+
+    _nearest(node, compared, reads)
+    return sum(operator_name(at).startswith(WEIGHTED) for at in passed - {node} if at.op == "call_function")
 
 
 def _nearest(node: Node, among: Collection[Node], step: Callable[[Node], Iterable[Node]]) -> set[Node]:

@@ -128,9 +128,10 @@ class ChunkNumbers(Decision):
 
     def forward(self, place: Tensor) -> Tensor:
         rounds, rows, size = place.shape
-        start = torch.arange(rounds * rows, dtype=torch.float32, device=place.device).reshape(rounds, rows, 1) * size
-        number = torch.floor((place.to(torch.float32) + start) / self.cluster) + 1
-        labels = number.to(torch.int32).reshape(rounds, -1, self.heads, size)
+        start = torch.arange(rounds * rows, device=place.device).reshape(rounds, rows, 1) * size
+        later = torch.floor((place + start % self.cluster).to(torch.float32) / self.cluster)
+        number = later.to(torch.int32) + (start // self.cluster + 1).to(torch.int32)
+        labels = number.reshape(rounds, -1, self.heads, size)
         return labels.transpose(0, 1).reshape(-1, rounds * self.heads, size)
 
 
