@@ -23,10 +23,10 @@ from ..models.preprocessing import load_folder
 from ..models.transfer import Progress
 from ..models.variant import Preprocessing
 from ..reparam.culprit import culprit, reason_of
+from ..reparam.float64 import wide_answers
 from ..validate.pictures import normalise, pictures, pictures_uint8
 from .job import Job
 from .loading import loaded_of
-from .proof.float64 import wide_answers
 from .proof.samples import answers
 from .request import ImageInput
 

@@ -230,14 +230,16 @@ def settle(module: GraphModule) -> GraphModule:
     module.graph.eliminate_dead_code()
     attributes = [node for node in module.graph.nodes if node.op == "get_attr"]
     kept = {str(node.target) for node in attributes if PENDING not in node.meta}
+    owners = {owner for name in kept for owner in _owners(name)}
     values: dict[str, Any] = {}
     for node in attributes:
         value = stored(module, node)
         node.meta.pop(_STORED, None)
         if PENDING in node.meta:
             wanted = node.meta.pop("wanted")
-            node.target = next(name for name in _names(wanted) if name not in kept)
-            kept.add(node.target)
+            name = node.target = next(name for name in _names(wanted) if _is_free(name, kept, owners))
+            kept.add(name)
+            owners.update(_owners(name))
             value = _rounded(value, node.meta.pop(PENDING))
         values[str(node.target)] = value
     settled = GraphModule(nn.Module(), torch.fx.Graph())
@@ -246,6 +248,18 @@ def settle(module: GraphModule) -> GraphModule:
     settled.graph = module.graph  # handed over here, not to the constructor, which would copy the weights twice
     settled.eval()
     return settled
+
+
+def _is_free(name: str, kept: set[str], owners: set[str]) -> bool:
+    """Whether no weight is called so, no module that has weights, and nothing that any module has (`to`)."""
+    taken = name in kept or name in owners or hasattr(GraphModule, name.rpartition(".")[2])
+    return not taken and kept.isdisjoint(_owners(name))
+
+
+def _owners(name: str) -> list[str]:
+    """The modules that a weight of this name is in, as `blocks` and `blocks.0` of `blocks.0.scale`."""
+    parts = name.split(".")
+    return [".".join(parts[:depth]) for depth in range(1, len(parts))]
 
 
 def _names(wanted: str) -> Iterator[str]:

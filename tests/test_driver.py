@@ -142,3 +142,24 @@ def test_every_variant_folds_to_no_batch_norm(name: str) -> None:
         assert result.before.macs == {key: FACTS[name]["macs"][key] for key in ("conv", "linear", "matmul")}
         golden = np.array(GOLDEN_OUTPUTS[name]["fused_logits_every_31st"])
         assert np.abs(after[0, ::31][:32].numpy() - golden).max() <= 1e-5 * scale
+
+
+def test_a_stored_value_is_never_called_what_the_model_has_already() -> None:
+    """`to` is a method of every module, `exp` a module here, and `mul` the prefix of a weight."""
+
+    class Names(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.exp, self.table = nn.Conv2d(3, 3, 1), nn.Parameter(torch.ones(3, 1, 1))
+            self.mul = nn.ParameterDict({"weight": torch.ones(3, 1, 1)})
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            ramp = torch.arange(3).to(x.dtype).reshape(3, 1, 1)
+            left, right = self.table.exp(), ramp * 2 + 1
+            return (self.exp(x) * left).sin() + (x * right).cos() * ramp + (x + self.mul.weight).cos()
+
+    module, x = ready(Names()), torch.randn(1, 3, 5, 5)
+    result = fold(capture(module, (x,)), RULES)
+    torch.testing.assert_close(result.module(x), module(x), rtol=1e-5, atol=1e-5)
+    names = [name for name, _ in (*result.module.named_parameters(), *result.module.named_buffers())]
+    assert any("__folded" in name for name in names)

@@ -69,6 +69,8 @@ CASES: dict[str, tuple[Callable[..., Tensor], tuple[Tensor, ...]]] = {
     "integers div by 2, floor": (lambda x: torch.div(x, 2, rounding_mode="floor"), (WHOLE,)),
     "integers, clipped to an index": (lambda x: F.one_hot(x.clamp(0, 5).long(), 6), (WHOLE,)),
     "atan2": (torch.atan2, (UP, LEFT)),
+    "prelu, a slope each, in rows": (F.prelu, (X, SMALL[:3])),
+    "prelu, a slope each, in sequences": (F.prelu, (random(2, 3, 4), SMALL[:3])),
     "gelu, tanh": (lambda x: F.gelu(x, approximate="tanh"), (X,)),
     "softplus, threshold": (lambda x: F.softplus(x, beta=2.0, threshold=5.0), (3 * X,)),
     "log_sigmoid": (F.logsigmoid, (X,)),

@@ -83,6 +83,13 @@ def _gelu(self: Tensor, *, approximate: str = "none") -> Any:
     return 0.5 * self * (1 + torch.tanh((2 / torch.pi) ** 0.5 * cubic))
 
 
+def _prelu(self: Tensor, weight: Tensor) -> Any:
+    """coremltools takes a slope for each channel in maps alone."""
+    if weight.numel() == 1 or self.ndim == 4:
+        return NotImplemented
+    return torch.where(self > 0, self, self * weight.reshape(-1, *[1] * (self.ndim - 2)))
+
+
 def _softplus(self: Tensor, beta: float = 1, threshold: float = 20) -> Any:
     if threshold >= 20:  # log1p(exp(-20)) is 2e-9: there the threshold makes no difference
         return NotImplemented
@@ -210,6 +217,7 @@ REWRITES: dict[Any, Callable[..., Any]] = {
     aten.atan2.default: _atan2,
     aten.clamp.default: _clamp,
     aten.gelu.default: _gelu,
+    aten.prelu.default: _prelu,
     aten.softplus.default: _softplus,
     aten.log_sigmoid.default: _log_sigmoid,
     aten.log_softmax.int: _log_softmax,
