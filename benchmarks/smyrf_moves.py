@@ -4,8 +4,8 @@
 
 Tokens are sorted by their keys and cut into chunks. At a cut two neighbours change places where the difference of their
 errors exceeds their distance: with d keys per unit around the cut and errors e that are small beside 1 / d this happens
-with probability d E|e1 - e2| / 2, and to two labels. Keys are the model's in float64, errors those of the keys that the file
-sorted (the executor, rounding as declared), so deeper layers have the errors that earlier ones handed on.
+with probability d E|e1 - e2| / 2, and to two labels. Keys are the model's in float64, errors those of the keys that the
+file sorted (the executor, rounding as declared), so deeper layers have the errors that earlier ones handed on.
 """
 
 from __future__ import annotations
