@@ -130,12 +130,19 @@ def test_the_program_is_left_as_it_was() -> None:
     assert str(program) == before
 
 
-def test_what_was_legalized_is_kept_as_long_as_the_program() -> None:
-    program = captured(nn.ReLU(), torch.zeros(1, 3))
+def test_what_float16_cannot_hold_is_shared_with_no_other_precision() -> None:
+    program, x = captured(Masked(), torch.zeros(2, 3)), torch.tensor([[1.0, -1.0, 0.0], [-1.0, 1.0, 0.5]])
     first = legalized(program, precision="float16")
     assert legalized(program, precision="float16") is first
-    assert legalized(program) is not first
-    assert legalized(program, precision="float16", float32=("relu",)) is not first
+    assert legalized(program, precision="float16", float32=("add",)) is not first
+    torch.testing.assert_close(legalized(program).module()(x), Masked()(x), equal_nan=True)
+
+
+def test_what_was_legalized_is_kept_as_long_as_the_program() -> None:
+    program = captured(nn.ReLU(), torch.zeros(1, 3))
+    first = legalized(program, precision="float16", float32=("relu",))
+    assert legalized(program, precision="float16") is first
+    assert legalized(program) is first
     gone = weakref.ref(program)
     del program, first
     gc.collect()

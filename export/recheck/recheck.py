@@ -19,6 +19,7 @@ from ..formats.to_coreml import NAME as COREML
 from ..job import Job
 from ..program import Prepared, prepare
 from ..proof.check import Check, Yardstick, graph_explained, judged, run_of, with_constants, yardstick
+from ..proof.costs import Costs
 from ..proof.findings import Finding, findings, first_failed, layer
 from ..proof.forced import Rounds
 from ..proof.same_constants import kept_wide
@@ -130,7 +131,7 @@ def measured(
     except CaptureError as error:
         if not repeats(loaded):
             raise unrepeatable(loaded.loaded.module) from error
-        bare = Yardstick(truth(loaded), loaded.reference, {}, {})
+        bare = Yardstick(truth(loaded), loaded.reference, Costs({}), {})
         return Measured(loaded, bare, NotRun(str(error).partition("\n")[0]))
     with stages("run the model for comparison"):
         precisions = {artifact.precision for artifact in artifacts}
