@@ -39,9 +39,12 @@ def first_failed(checks: Sequence[Check]) -> int | None:
     return verdicts.index("failed") if "failed" in verdicts else None
 
 
-def findings(made: Values, subject: Subject, ours: Yardstick) -> tuple[Finding, ...]:
-    """What explains the failed outputs `made`, by their looks: a wrong preparation, or what became of the outputs."""
-    prepared = _preprocessing(made, subject, ours)
+def findings(made: Values, subject: Subject, ours: Yardstick, rounded: Values | None = None) -> tuple[Finding, ...]:
+    """What explains the failed outputs `made`, by their looks: a wrong preparation, or what became of the outputs.
+
+    `rounded` is what the model gives in the precision of the file, where that is another than float32.
+    """
+    prepared = _preprocessing(made, subject, ours, rounded)
     return (Finding("preprocessing", prepared),) if prepared else _outputs(made, ours)
 
 
@@ -57,7 +60,7 @@ def layer(
     return (Finding("layer", located.reason),) if located.layer is not None else ()
 
 
-def _preprocessing(made: Values, subject: Subject, ours: Yardstick) -> str | None:
+def _preprocessing(made: Values, subject: Subject, ours: Yardstick, rounded: Values | None) -> str | None:
     if subject.preprocessing is None:
         return None
     mean, std = subject.preprocessing.mean, subject.preprocessing.std
@@ -73,6 +76,7 @@ def _preprocessing(made: Values, subject: Subject, ours: Yardstick) -> str | Non
         std,
         truth={name: values[:SAMPLES] for name, values in ours.truth.items()},
         artifact={name: values[:SAMPLES] for name, values in made.items()},
+        rounded=None if rounded is None else {name: values[:SAMPLES] for name, values in rounded.items()},
     )
 
 

@@ -1,10 +1,10 @@
 """Per-layer parity: the tensors of a saved artifact, joined to the nodes of the captured program, compared in one run.
 
 Tensors are joined by name, which both converters keep from the program; in an artifact of another tool, which has
-names of its own, by shape and value (`join_by_value`). A join can be wrong: a converter that fuses two operators may
-give the result the first one's name. Such a tensor differs from its node while everything that follows from it is
-right. So the tensors that jump are let go, and the program is run again on its own values there: where all that follows
-then agrees, the join was wrong, and is dropped.
+names of its own, by shape and value (`join_by_value`). A join can be wrong. A name may have come back in another place
+(`join_order`), and a converter that fuses two operators may give the result the first one's name. Such a tensor differs
+from its node while everything that follows from it is right. So the tensors that jump are let go, and the program is
+run again on its own values there: where all that follows then agrees, the join was wrong, and is dropped.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from ..saved.points import Tensor as Point
 from ..source_line import source_line
 from .forced import Rounds, run_forced, streams
 from .join_by_value import join_by_value, makes_floats, shape_of
+from .join_order import in_one_order
 
 MODES: dict[Rounds, Mode] = {"weights": "exact", "all values": "declared"}
 
@@ -76,6 +77,7 @@ def compare_layers(
         rounds = "all values"
     opened = open_points(artifact, feed, mode=MODES[rounds], limit=held_bytes)
     joined = join(opened.tensors, program, [output.name for output in artifact.outputs])
+    joined = in_one_order(joined, opened.tensors)
     if 2 * len(joined) < sum(map(makes_floats, program.graph.nodes)):
         joined |= join_by_value(opened, program, inputs, joined)
     run = _Run(artifact, program, opened, inputs, rounds, held_bytes)

@@ -177,7 +177,7 @@ def _found(
     artifact: Artifact, failed: Check, made: Values, model: Measured, feed: Values, rounds: Rounds
 ) -> tuple[Finding, ...]:
     """What explains a failed check."""
-    found = findings(made, model.subject, model.ours)
+    found = findings(made, model.subject, model.ours, model.ours.costs.get((artifact.precision, rounds)))
     if any(finding.stage == "preprocessing" for finding in found) or not isinstance(model.prepared, Prepared):
         return found
     if failed.layer is not None:
