@@ -199,3 +199,23 @@ def test_scalars_single_samples_and_empty_outputs():
     assert judge(Runs(empty, empty, empty), "float32", None).verdict == "not judged"
     rowless = np.zeros((4, 0))
     assert judge(Runs(rowless, rowless, rowless), "float32", None).verdict == "not judged"
+
+
+def test_a_choice_that_float32_flips_may_flip_in_the_file_too():
+    """The third sample moves by the same step in two runs of the model under noise, as one with a tie does."""
+    truth = model()
+    step = np.zeros(SHAPE)
+    step[2] = 3e-5 * np.random.default_rng(7).normal(size=SHAPE[1])
+    calm = [noisy(truth, 3e-7, seed) for seed in (3, 4)]
+    torn = [run + step for run in (noisy(truth, 3e-7, 5), noisy(truth, 3e-7, 6))]
+
+    def verdict(artifact: np.ndarray, near: list[np.ndarray]) -> str:
+        runs = Runs(truth, noisy(truth, 1e-7, 1), artifact, neighbours=tuple(near))
+        return judge(runs, "float32", None).verdict
+
+    flipped = noisy(truth, 1e-7, 8) + step
+    assert verdict(flipped, [*calm, *torn]) == "passed"
+    assert verdict(flipped, calm) == "failed"
+    assert verdict(noisy(truth, 1e-7, 8) + 4 * step, [*calm, *torn]) == "failed"
+    assert verdict(noisy(truth, 1e-7, 8) + np.roll(step, 1, axis=0), [*calm, *torn]) == "failed"
+    assert verdict(noisy(truth, 1e-7, 8), [np.full(SHAPE, np.nan)]) == "passed"

@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .bounds import Bounds, Errors, Norm, bounds, errors, scales
+from .bounds import ALLOWANCES, Bounds, Errors, Norm, bounds, errors, scales
 from .choices import FACTOR, judge_choices
 
 Verdict = Literal["passed", "failed", "not judged"]
@@ -129,7 +129,8 @@ def _judge_floats(runs: Runs, precision: str, tolerance: Tolerance | None) -> Fi
     floor = errors(reference, truth)
     if tolerance is not None:
         return _judge_tolerance(truth, artifact, floor, tolerance)
-    bound = bounds(precision, truth.shape[1], floor, _cost(runs, truth), floor_known=runs.reference is not None)
+    yardstick = _flipping(runs, truth, floor) if precision == "float32" else floor
+    bound = bounds(precision, truth.shape[1], yardstick, _cost(runs, truth), floor_known=runs.reference is not None)
     return _judge_bounds(truth, artifact, floor, bound, fixed=runs.fixed)
 
 
@@ -143,6 +144,17 @@ def _cost(runs: Runs, truth: NDArray[np.float64]) -> Errors | None:
     own, near = errors(samples(runs.cost), truth), [errors(samples(run), truth) for run in runs.neighbours]
     l2 = np.max([own.l2, *(error.l2 / FACTOR for error in near)], axis=0)
     return Errors(l2, np.max([own.peak, *(error.peak / FACTOR for error in near)], axis=0))
+
+
+def _flipping(runs: Runs, truth: NDArray[np.float64], floor: Errors) -> Errors:
+    """The floor, or where a choice that hangs on float32's rounding flips, so much that FACTOR x the worst run passes.
+
+    Without a flip that is less than what the bound allows of the floor.
+    """
+    share = FACTOR / ALLOWANCES["float32"].factor
+    near = [error for run in runs.neighbours if (error := errors(samples(run), truth)).finite]
+    l2 = np.max([floor.l2, *(error.l2 * share for error in near)], axis=0)
+    return Errors(l2, np.max([floor.peak, *(error.peak * share for error in near)], axis=0))
 
 
 def _judge_tolerance(
