@@ -34,6 +34,7 @@ import torch
 from fuseport import mil
 from fuseport.export import FORMATS
 from fuseport.export.artifact import Artifact, NotRun, in_one_line
+from fuseport.export.commands.model_options import model_arg
 from fuseport.export.job import Checks, Job, Source
 from fuseport.export.program import Prepared, prepare
 from fuseport.export.proof.layer_parity import compare_layers
@@ -137,6 +138,7 @@ class Row:
 @click.option("--weights", default=14, help="Faults of weights, attributes and operators for each file (14).")
 @click.option("--table", is_flag=True, help="Write the tables from the rows, and run nothing.")
 @click.option("--image-size", type=int, help="Side of the pictures, instead of the variant's own.")
+@click.option("--model-arg", "model_args", multiple=True, help="KEY=VALUE, an option of the variant (method=tome).")
 @click.option("--samples", default=4, help="Samples of a check (4).")
 @click.option("--again", is_flag=True, help="Run what has rows too.")
 def main(
@@ -145,13 +147,15 @@ def main(
     weights: int,
     table: bool,
     image_size: int | None,
+    model_args: tuple[str, ...],
     samples: int,
     again: bool,
 ) -> None:
     torch.set_num_threads(1)
     done = {row.key: row for row in _rows_before()}
     for variant in () if table else variants:
-        for row in _rows(variant, image_size, samples, only, weights, set() if again else set(done)):
+        source = Source(variant, image_size=image_size, model_args=dict(map(model_arg, model_args)))
+        for row in _rows(source, samples, only, weights, set() if again else set(done)):
             done[row.key] = row
             click.echo(f"{' | '.join(row.key)}: {row.outcome}, {row.named or '–'}", err=True)
             _write(list(done.values()))
@@ -180,14 +184,13 @@ class Known:
         return self.model.subject
 
 
-def _rows(
-    variant: str, image_size: int | None, samples: int, only: str | None, weights: int, done: Keys
-) -> Iterator[Row]:
+def _rows(source: Source, samples: int, only: str | None, weights: int, done: Keys) -> Iterator[Row]:
     """What is still to be run for one variant."""
-    job = Job(Source(variant, image_size=image_size), (), Request(), Checks(samples=samples), batch_size=1)
+    job = Job(source, (), Request(), Checks(samples=samples), batch_size=1)
     model = subject(job)
     prepared = prepare(model, job, STAGES)
-    variant = f"{variant} at {image_size}" if image_size else variant
+    variant = " ".join((source.variant, *(f"{key}={value}" for key, value in source.model_args.items())))
+    variant = f"{variant} at {source.image_size}" if source.image_size else variant
     with tempfile.TemporaryDirectory() as folder:
         files = {file: _converted(model, prepared, Path(folder) / "right", file) for file in FILES}
         measured = recheck.measured(model, job, list(files.values()), STAGES, prepared)
