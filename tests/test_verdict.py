@@ -202,20 +202,25 @@ def test_scalars_single_samples_and_empty_outputs():
 
 
 def test_a_choice_that_float32_flips_may_flip_in_the_file_too():
-    """The third sample moves by the same step in two runs of the model under noise, as one with a tie does."""
-    truth = model()
-    step = np.zeros(SHAPE)
-    step[2] = 3e-5 * np.random.default_rng(7).normal(size=SHAPE[1])
-    calm = [noisy(truth, 3e-7, seed) for seed in (3, 4)]
-    torn = [run + step for run in (noisy(truth, 3e-7, 5), noisy(truth, 3e-7, 6))]
+    """In two samples choices hang on rounding: one in the third, two in the sixth; each makes a step of its own."""
+    truth, draw = model(), np.random.default_rng(7)
+    one, two, three = (np.zeros(SHAPE) for _ in range(3))
+    for step, sample in ((one, 2), (two, 5), (three, 5)):
+        step[sample] = 3e-5 * draw.normal(size=SHAPE[1])
+    flips = (one + two, three, one, np.zeros(SHAPE))
+    near = tuple(noisy(truth, 3e-7, seed) + flip for seed, flip in enumerate(flips, 3))
 
-    def verdict(artifact: np.ndarray, near: list[np.ndarray]) -> str:
-        runs = Runs(truth, noisy(truth, 1e-7, 1), artifact, neighbours=tuple(near))
-        return judge(runs, "float32", None).verdict
+    def judged(error: np.ndarray, near: tuple[np.ndarray, ...] = near) -> Finding:
+        return judge(
+            Runs(truth, noisy(truth, 1e-7, 1), noisy(truth, 1e-7, 8) + error, neighbours=near), "float32", None
+        )
 
-    flipped = noisy(truth, 1e-7, 8) + step
-    assert verdict(flipped, [*calm, *torn]) == "passed"
-    assert verdict(flipped, calm) == "failed"
-    assert verdict(noisy(truth, 1e-7, 8) + 4 * step, [*calm, *torn]) == "failed"
-    assert verdict(noisy(truth, 1e-7, 8) + np.roll(step, 1, axis=0), [*calm, *torn]) == "failed"
-    assert verdict(noisy(truth, 1e-7, 8), [np.full(SHAPE, np.nan)]) == "passed"
+    for flip in (one, one + two + three, two):
+        found = judged(flip)
+        assert found.verdict == "passed"
+        assert "by choices that float32 noise flips as well" in found.reason
+        assert judged(flip, near[3:]).verdict == "failed"
+    assert judged(np.zeros(SHAPE)).reason.count("flips") == 0
+    for fault in (5 * one, np.roll(one, 1, axis=0), np.roll(one, 1, axis=1), one + 1e-4 * truth):
+        assert judged(fault).verdict == "failed"
+    assert judged(one, (np.full(SHAPE, np.nan),)).verdict == "failed"
