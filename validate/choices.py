@@ -33,6 +33,8 @@ FACTOR = 3.0
 LEAST_SETTLED = 0.5
 
 MANY, EVEN = 300, 1.25
+"""Where one flip carries others along, numbers say little: a layer of ACT on ViT-B/16 changes 35 labels in one run with
+the rounding of float16, 404 in another, 359 to 919 under noise. The first of SMYRF: 2,720, 2,626, 11,894 to 12,188."""
 
 
 def overlap(ours: NDArray, theirs: NDArray) -> float:
