@@ -34,6 +34,7 @@ from fuseport.validate.layer_errors import first_jump
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 import layer_faults
 
+VARIANTS = ("shvit_s1", "swiftformer_xs", "timm/mobilenetv3_small_050", "timm/vit_tiny_patch16_224")
 FORMS: tuple[tuple[str, Any, str, Any], ...] = (
     ("onnx float32", to_onnx, "float32", "all values"),
     ("coreml float32", to_coreml, "float32", "weights"),
@@ -44,7 +45,7 @@ FAULTY = {"float32": 1e-4, "float16": 3e-2}
 
 
 @click.command()
-@click.option("--variant", "variants", multiple=True, default=("shvit_s1", "swiftformer_xs"))
+@click.option("--variant", "variants", multiple=True, default=VARIANTS)
 @click.option("--faults", default=40)
 def main(variants: tuple[str, ...], faults: int) -> None:
     torch.set_num_threads(1)

@@ -182,22 +182,29 @@ def test_other_names_with_other_weights_clear_no_layer(in_onnx: tuple[Artifact, 
     assert "that could not be compared" in explain(found.layers)
 
 
-def test_an_open_batch_is_one_sample(in_onnx: tuple[Artifact, Any], tmp_path: Path) -> None:
+def test_an_open_batch_is_one_sample_and_other_open_sizes_are_unknown(
+    in_onnx: tuple[Artifact, Any], tmp_path: Path
+) -> None:
     model = onnx.load(in_onnx[0].path)
     for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
         if value.type.tensor_type.shape.dim:
             value.type.tensor_type.shape.dim[0].dim_param = "N"
-    onnx.save(model, tmp_path / "open.onnx")
-    shapes = [
+    onnx.save(model, tmp_path / "batch.onnx")
+    del model.graph.value_info[:]
+    model.graph.input[0].type.tensor_type.shape.dim[2].dim_param = "H"
+    onnx.save(model, tmp_path / "height.onnx")
+    right, batch, height = (
         [point.shape for point in open_points(replace(in_onnx[0], path=path), {"image": X.numpy()}).tensors]
-        for path in (in_onnx[0].path, tmp_path / "open.onnx")
-    ]
-    assert shapes[0] == shapes[1]
+        for path in (in_onnx[0].path, tmp_path / "batch.onnx", tmp_path / "height.onnx")
+    )
+    assert batch == right
+    assert height[0] == ()
+    assert all(here in ((), shape) for here, shape in zip(height, right, strict=True))
 
 
 def test_a_file_of_another_model_has_strange_sizes(in_onnx: tuple[Artifact, Any]) -> None:
     assert compared(*in_onnx, "all values").strange < 0.2  # queries, keys and values are told apart in the file
-    other = nn.Sequential(nn.Conv2d(3, 16, 3, 2, 1), nn.Conv2d(16, 24, 1), nn.Conv2d(24, 40, 1), nn.Conv2d(40, 10, 8))
+    other = nn.Sequential(nn.Conv2d(3, 16, 3, 2, 1), nn.Conv2d(16, 24, 1), nn.Conv2d(24, 40, 1), nn.Conv2d(40, 12, 8))
     program = torch.export.export(other.eval(), (X,), strict=False)
     assert compared(in_onnx[0], program, "all values").strange == 0.75
 

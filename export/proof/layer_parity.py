@@ -92,12 +92,12 @@ def compare_layers(
 
 
 def _strange(tensors: Sequence[Point], program: ExportedProgram) -> float:
-    """See `Comparison`. A program of few layers has no strange ones, nor does a file that tells few shapes."""
-    told = [prod(tensor.shape) for tensor in tensors if tensor.shape]
+    """See `Comparison`. A program of few layers has no strange ones; a tensor whose shape is unknown may be any."""
+    told = {prod(tensor.shape) for tensor in tensors if tensor.shape}
     layers = [node for node in program.graph.nodes if makes_floats(node) and operator_name(node).startswith(WEIGHTED)]
-    if len(layers) < FEWEST or 2 * len(told) < len(tensors):
-        return 0.0
-    return sum(prod(shape_of(node)) not in set(told) for node in layers) / len(layers)
+    missing = sum(prod(shape_of(node)) not in told for node in layers)
+    unknown = sum(not tensor.shape for tensor in tensors)
+    return max(missing - unknown, 0) / len(layers) if len(layers) >= FEWEST else 0.0
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,8 @@ def _open_onnx(path: Path, feed: Mapping[str, NDArray], limit: int) -> Opened:
     model = onnx.load(str(path), load_external_data=False)
     known = {}
     if path.stat().st_size < to_onnx.SINGLE_FILE_BYTES:
-        known = {value.name: value for value in onnx.shape_inference.infer_shapes(model).graph.value_info}
+        inferred = onnx.shape_inference.infer_shapes(model).graph
+        known = {value.name: value for value in (*inferred.value_info, *inferred.output)}
     tensors = tuple(
         Tensor(
             name,
@@ -115,8 +116,11 @@ def _open_onnx(path: Path, feed: Mapping[str, NDArray], limit: int) -> Opened:
 
 
 def _shape(value: Any) -> tuple[int, ...]:
-    """An open size, which one sample makes 1, as 1."""
-    return tuple(size.dim_value or 1 for size in value.type.tensor_type.shape.dim) if value is not None else ()
+    """An open batch, which one sample makes 1, as 1; where another size is open, the shape is unknown."""
+    if value is None:
+        return ()
+    batch, *rest = [size.dim_value for size in value.type.tensor_type.shape.dim] or [0]
+    return (batch or 1, *rest) if all(rest) else ()
 
 
 def _open_core_ml(artifact: Artifact, feed: Mapping[str, NDArray], mode: mil.Mode) -> Opened:
