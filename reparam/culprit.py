@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import linecache
+import os
 import re
 import sysconfig
 import traceback
@@ -15,8 +16,8 @@ _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 _HERE = Path(__file__).parent.parent
 _PASSED = (
     "<",
-    str(Path(torch.__file__).parent),
-    *(str(_HERE / folder) for folder in ("export", "validate", "reparam", "mil")),
+    f"{Path(torch.__file__).parent}{os.sep}",  # torchvision is none
+    *(f"{_HERE / folder}{os.sep}" for folder in ("export", "validate", "reparam", "mil")),
 )
 """Where the files begin that only pass a call on to the model."""
 

@@ -9,6 +9,7 @@ import torch
 from fuseport.models import find
 from fuseport.reparam.culprit import culprit, short
 from torch import nn
+from torchvision.ops import box_convert
 
 
 class Narrow(nn.Module):
@@ -31,6 +32,14 @@ def _blamed(module: nn.Module, x: torch.Tensor, behind: str = __file__ + "none")
 def test_the_line_of_the_model_with_its_source() -> None:
     line = next(at for at, text in enumerate(Path(__file__).read_text().splitlines(), 1) if "self.head(x" in text)
     assert _blamed(Narrow(), torch.zeros(1, 9)).endswith(f"test_culprit.py:{line}: `return self.head(x.flatten(1))`")
+
+
+def test_torchvision_is_not_torch() -> None:
+    class Boxes(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return box_convert(x, "neither", "nor")
+
+    assert ", in torchvision/ops/boxes.py:" in _blamed(Boxes(), torch.zeros(1, 4))
 
 
 def test_a_line_of_our_own_models_is_theirs() -> None:
