@@ -160,11 +160,16 @@ def _handed_on(read: Node, value: Node, source: Node) -> _Stretch:
 
 
 def _hands_on(captured: GraphModule, value: Node, source: Node) -> bool:
-    """Whether the calls from `source` to `value` are ones that should change nothing: dropout, copies, full slices."""
-    read: Node | None = value
-    while read is not None and read is not source:
-        read = unchanged(captured, read)
-    return read is source
+    """Whether the calls from `source` to `value` are ones that should change nothing: dropout, copies, full slices.
+
+    They read nothing else but weights: not a second value whose shape they take.
+    """
+    while value is not source:
+        read = unchanged(captured, value)
+        if read is None or any(other is not read and other.op != "get_attr" for other in value.all_input_nodes):
+            return False
+        value = read
+    return True
 
 
 def _unclaimed_outputs(

@@ -238,6 +238,20 @@ def test_where_a_call_without_effect_is_gone_that_alone_is_judged(monkeypatch: p
     assert sorted(seen) == [[], ["dropout"]]
 
 
+def test_a_call_that_is_gone_and_took_the_shape_of_a_second_value_is_judged_as_well() -> None:
+    class Lent(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.sin().expand_as(x.cos()).exp()
+
+    captured, work, origin, x = _pair(Lent())
+    (sin,), (expanded, exp) = _named(work, "sin"), _named(work, "exp")
+    exp.replace_input_with(expanded, sin)
+    del origin[expanded]
+    assert deviation(captured, work, origin, [x]) == 0
+    exp.replace_input_with(sin, _named(work, "cos")[0])
+    assert deviation(captured, work, origin, [x]) > 0.1
+
+
 def test_each_of_two_calls_that_read_the_same_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(no_effect, "_COPIES", (*no_effect._COPIES, "exp"))
 
