@@ -6,7 +6,7 @@
 Three forwards are needed whatever does the comparison: the model's own in float64, the model on the file's tensors, and
 the file's. They are timed by themselves (three float64 runs of the program, one of the file with nothing kept) and
 taken off. A time counts processor seconds of one thread, so that a busy machine does not change it by much. With
-`--memory` the peak of the process is read before and after a comparison in chunks of --chunk MiB (Linux).
+`--memory` the peak of the process is read before and after a comparison that holds --held MiB of values (Linux).
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ FILES: tuple[tuple[Any, str, Any], ...] = (
 @click.option("--image-size", type=int)
 @click.option("--rounds", default=3, help="The median of so many (3).")
 @click.option("--memory", is_flag=True, help="Peak memory instead of time, of the ONNX file.")
-@click.option("--chunk", default=256, help="MiB of values that are held at a time (256).")
-def main(variant: str, image_size: int | None, rounds: int, memory: bool, chunk: int) -> None:
+@click.option("--held", default=256, help="MiB of values that are held at a time (256).")
+def main(variant: str, image_size: int | None, rounds: int, memory: bool, held: int) -> None:
     torch.set_num_threads(1)
     job = Job(Source(variant, image_size=image_size), (), Request())
     model = subject(job)
@@ -61,10 +61,10 @@ def main(variant: str, image_size: int | None, rounds: int, memory: bool, chunk:
             made = form.convert(program, path, Request(precision=precision), {}, **names)
 
             def compared(made: Artifact = made, rounding: Any = rounding) -> Comparison:
-                return compare_layers(made, program, feed, inputs, rounds=rounding, chunk_bytes=chunk * 2**20)
+                return compare_layers(made, program, feed, inputs, rounds=rounding, held_bytes=held * 2**20)
 
             if memory:
-                _print_memory(variant, compared, chunk)
+                _print_memory(variant, compared, held)
                 continue
             compared()  # what is legalized is kept, and the runtimes are loaded
             whole = _median(rounds, compared)
@@ -101,11 +101,11 @@ def _seconds(run: Callable[[], object]) -> float:
     return time.process_time() - begin
 
 
-def _print_memory(variant: str, compared: Callable[[], Comparison], chunk: int) -> None:
+def _print_memory(variant: str, compared: Callable[[], Comparison], held: int) -> None:
     before = peak_bytes() / 2**20
     found = compared()
     values = sum(8 * torch.Size(layer.shape).numel() for layer in found.layers) / 2**20
-    click.echo(f"{variant}: {len(found.layers)} tensors, {values:,.0f} MiB of values in float64, {chunk} MiB at a time")
+    click.echo(f"{variant}: {len(found.layers)} tensors, {values:,.0f} MiB of values in float64, {held} MiB at a time")
     click.echo(f"peak before {before:,.0f} MiB (load, capture, fold, convert), after {peak_bytes() / 2**20:,.0f} MiB")
 
 

@@ -34,6 +34,7 @@ from .proof.check import Yardstick, check, explained, yardstick
 from .proof.cover import cover, estimated
 from .proof.sensitivity import Estimates
 from .report import SCHEMA, ExportReport, Result, outcome_of, report_json
+from .request import Request
 from .stages import Stages
 from .subject import Subject, subject
 
@@ -115,9 +116,11 @@ def _room(job: Job) -> Iterator[Path]:
 
 def _fill(room: Path, job: Job, loaded: Subject, prepared: Prepared, weights: Mapped, stages: Stages) -> ExportReport:
     """Convert, check and measure; everything that a run makes lies in `room` afterwards, except its report."""
-    job, plan = _settle_precision(room, job, loaded, prepared, stages)
+    job, plan, made = _settle_precision(room, job, loaded, prepared, stages)
     identity = export_id(prepared.program, job.request)
-    artifacts = [_convert(name, room, job, loaded, prepared, identity, stages) for name in job.formats]
+    artifacts = [
+        made.get(name) or _convert(name, room, job, loaded, prepared, identity, stages) for name in job.formats
+    ]
     gc.collect()  # the converters leave copies of the weights behind, in cycles
     with stages("run the model for comparison"):
         mixed = prepared.program, job.request.float32
@@ -157,36 +160,45 @@ def _fill(room: Path, job: Job, loaded: Subject, prepared: Prepared, weights: Ma
 
 def _settle_precision(
     room: Path, job: Job, loaded: Subject, prepared: Prepared, stages: Stages
-) -> tuple[Job, Plan | None]:
-    """The job with the operators that stay in float32, and the plan where they were searched for."""
+) -> tuple[Job, Plan | None, dict[str, Artifact]]:
+    """The job with the operators that stay in float32, the plan where they were searched for, and files made by it."""
     if job.precision_file is not None:
         try:
             names = names_for(job.precision_file, legalized(prepared.program))
         except PlanError as error:
             raise UsageError(str(error)) from error
-        return replace(job, request=replace(job.request, float32=names)), None
+        return replace(job, request=replace(job.request, float32=names)), None, {}
     if not job.find_precision:
-        return job, None
+        return job, None, {}
+
+    def convert(request: Request) -> Artifact:
+        identity = export_id(prepared.program, request)
+        return _converted("coreml", room, replace(job, request=request), loaded, prepared, identity)
+
     with stages("find what must stay in float32"), tempfile.TemporaryDirectory(dir=room) as folder:
-        plan = find_precision(job, loaded, prepared, Path(folder))
+        plan, made = find_precision(job, loaded, prepared, Path(folder), convert)
     (room / f"{job.stem}.precision.json").write_text(report_json(plan), encoding="utf-8")
-    return replace(job, request=replace(job.request, float32=plan.names)), plan
+    return replace(job, request=replace(job.request, float32=plan.names)), plan, {"coreml": made} if made else {}
 
 
 def _convert(
     name: str, room: Path, job: Job, loaded: Subject, prepared: Prepared, identity: str, stages: Stages
 ) -> Artifact:
-    form = FORMATS[name]
     with stages(f"convert to {name}"):
-        return form.convert(
-            prepared.program,
-            room / f"{job.stem}{form.SUFFIX}",
-            job.request,
-            metadata_of(loaded, prepared),
-            input_names=loaded.input_names,
-            output_names=loaded.output_names,
-            export_id=identity,
-        )
+        return _converted(name, room, job, loaded, prepared, identity)
+
+
+def _converted(name: str, room: Path, job: Job, loaded: Subject, prepared: Prepared, identity: str) -> Artifact:
+    form = FORMATS[name]
+    return form.convert(
+        prepared.program,
+        room / f"{job.stem}{form.SUFFIX}",
+        job.request,
+        metadata_of(loaded, prepared),
+        input_names=loaded.input_names,
+        output_names=loaded.output_names,
+        export_id=identity,
+    )
 
 
 def _result(

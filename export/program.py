@@ -13,7 +13,7 @@ from torch.fx import GraphModule
 from torch.utils._pytree import tree_leaves
 
 from ..reparam import RULES, CaptureError, Folded, capture, fold
-from ..reparam.not_captured import require_fixed_sizes
+from ..reparam.not_captured import require_fixed_sizes, require_repeatable
 from .artifact import BATCH
 from .job import Job
 from .quiet import quiet
@@ -39,6 +39,7 @@ def prepare(
     with stages("capture"), quiet("torch"):
         captured = capture(captured_form(subject), example, named, dynamic_shapes=shapes)
         require_fixed_sizes(subject.loaded.module, captured)
+        require_repeatable(subject.loaded.module, captured)
         if shapes is not None:
             _require_batches(captured, subject.output_names)
     with stages("fold"):

@@ -11,12 +11,12 @@ _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
 
 
 def source_line(node: Node) -> str:
-    """The innermost line that is not PyTorch's own, as in "models/shvit.py:92"; empty where the capture noted none.
+    """The innermost line, as in "models/shvit.py:92", that is not PyTorch's own nor of code it made; empty for none.
 
     Of the path only the package, or the last folder, is given: a report travels, a home folder should not.
     """
     frames = [match.groups() for match in _FRAME.finditer(node.meta.get("stack_trace") or "")]
-    own = [(file, line) for file, line in frames if "/torch/" not in file.replace("\\", "/")]
+    own = [(file, line) for file, line in frames if not (file.startswith("<") or "/torch/" in file.replace("\\", "/"))]
     if not own:
         return ""
     file, line = own[-1]

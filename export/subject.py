@@ -23,10 +23,10 @@ from ..models.preprocessing import load_folder
 from ..models.transfer import Progress
 from ..models.variant import Preprocessing
 from ..reparam.culprit import culprit, reason_of
+from ..reparam.float64 import wide_answers
 from ..validate.pictures import normalise, pictures, pictures_uint8
 from .job import Job
 from .loading import loaded_of
-from .proof.float64 import wide_answers
 from .proof.samples import answers
 from .request import ImageInput
 
@@ -121,6 +121,12 @@ def answered(subject: Subject, inputs: Sequence[Tensor]) -> Values:
     """What the model itself gives for other `inputs` (see `model_input`), in their own precision."""
     found = answers(lambda *given: tree_leaves(_called(subject.loaded, *given)), inputs, subject.batch)
     return dict(zip(subject.output_names, found, strict=True))
+
+
+def repeats(subject: Subject) -> bool:
+    """Whether the model answers the same a second time; one that draws random numbers does not."""
+    again = answered(subject, model_input(subject))
+    return all(np.array_equal(again[name], value, equal_nan=True) for name, value in subject.reference.items())
 
 
 def _called(loaded: Loaded, *inputs: Tensor) -> Any:

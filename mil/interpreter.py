@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import torch
@@ -35,15 +35,40 @@ class Interpreter:
         self._steps(self.plan, values, watch, start)
         return {name: values[name] for name in self.plan.outputs}
 
+    @torch.inference_mode()
+    def stream(self, values: dict[str, Any], wanted: Collection[str]) -> Iterator[tuple[str, Any]]:
+        """Name and value of each result in `wanted` as it is made; nothing is run behind the last of them.
+
+        `values` is used up, and ExecutionError raised, as by `run`.
+        """
+        values.update(self.plan.constants)
+        left = set(wanted)
+        made: dict[str, Any] = {}
+
+        def watch(operation: Operation, variable: Variable, value: Any) -> None:
+            if variable.name in wanted:
+                made[variable.name] = value
+
+        for step in self.plan.steps:
+            if not left:
+                return
+            self._step(step, values, watch)
+            left -= made.keys()
+            yield from made.items()
+            made.clear()
+
     def _steps(self, plan: BlockPlan, values: dict[str, Any], watch: Watch | None, start: int = 0) -> None:
         for step in plan.steps[start:]:
-            results = self._results(step, self._arguments(step, values, watch))
-            for result, value in zip(step.results, results, strict=True):
-                values[result.variable.name] = value
-                if watch is not None:
-                    watch(step.operation, result.variable, value)
-            for name in step.dead:
-                values.pop(name, None)
+            self._step(step, values, watch)
+
+    def _step(self, step: Step, values: dict[str, Any], watch: Watch | None) -> None:
+        results = self._results(step, self._arguments(step, values, watch))
+        for result, value in zip(step.results, results, strict=True):
+            values[result.variable.name] = value
+            if watch is not None:
+                watch(step.operation, result.variable, value)
+        for name in step.dead:
+            values.pop(name, None)
 
     def _results(self, step: Step, arguments: dict[str, Any]) -> list[Any]:
         """The results of one operation, stored as the arithmetic wants."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -110,6 +110,19 @@ class Model:
 
         results = interpreter.run(values, watch if keep else None)
         return Run(delivered(results, self._interface, rules), kept)
+
+    def stream(
+        self, inputs: Mapping[str, Any], keep: Collection[str], *, mode: Mode = "declared", allow_nan: bool = False
+    ) -> Iterator[tuple[str, Any]]:
+        """Name and value of each intermediate value in `keep`, as `run` gives them, one by one as they are computed.
+
+        So all values of a large model can be seen in one run, in the memory of a few. Not for stateful models.
+        """
+        interpreter = self._interpreter(mode)
+        values = prepared(inputs, self._interface, self._function, interpreter.arithmetic, allow_nan)
+        values.update(self._given_states(None))
+        for name, value in interpreter.stream(values, keep):
+            yield name, value.numpy() if isinstance(value, Tensor) else value
 
     def make_state(self) -> States:
         """Fresh state, all zeros, for the predictions of a stateful model."""

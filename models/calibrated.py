@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from ..reparam.culprit import culprit, reason_of
+from ..reparam.float64 import Wide
 from .inputs import Input, handed
 
 FEW = 32
@@ -72,31 +73,38 @@ def _set_by_pass(
     A copy, because modules that cache things on their first call should keep nothing of it.
     """
     twin = copy.deepcopy(module).eval().double()
-    reached: set[str] = set()
+    seen: dict[str, tuple[Tensor, Tensor] | None] = {}
 
     def set_once(norm: nn.Module, given: tuple[Tensor, ...], *, name: str) -> None:
-        if name not in reached:
-            reached.add(name)
-            _set_statistics((norm, module.get_submodule(name)), given[0], wider)
+        if name not in seen:
+            seen[name] = _statistics(given[0])
+            _move_(norm, seen[name], wider)
 
     with _before(twin, {name: partial(set_once, name=name) for name in norms}):
         _run(twin, inputs, values)
+    for name, found in seen.items():
+        _move_(module.get_submodule(name), found, wider)
     return twin
 
 
-def _set_statistics(norms: tuple[nn.Module, ...], x: Tensor, wider: int) -> None:
-    """Move drawn statistics to those of `x` (N, C, …), of mean m and deviation s: m + s·mean and (wider·s)²·var."""
+def _statistics(x: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Mean and deviation of each channel of `x` (N, C, …); None for one that is silent, or beyond all numbers."""
     rms = x.square().mean().sqrt()
     if not 0 < float(rms) < float("inf"):
-        return
+        return None
     values = _by_channel(x)
     if values.shape[1] < FEW:
         deviation = rms.log2().round().exp2().expand(values.shape[0])
-        mean = torch.zeros_like(deviation)
-    else:  # no channel counts as nearly silent: on another picture it may not be
-        deviation = torch.maximum(values.std(1), rms / 2).log2().round().exp2()
-        mean = (values.mean(1) / deviation * 8).round() / 8 * deviation
-    for norm in norms:
+        return torch.zeros_like(deviation), deviation
+    # no channel counts as nearly silent: on another picture it may not be
+    deviation = torch.maximum(values.std(1), rms / 2).log2().round().exp2()
+    return (values.mean(1) / deviation * 8).round() / 8 * deviation, deviation
+
+
+def _move_(norm: nn.Module, found: tuple[Tensor, Tensor] | None, wider: int) -> None:
+    """Move drawn statistics to those that were found, of mean m and deviation s: m + s·mean and (wider·s)²·var."""
+    if found is not None:
+        mean, deviation = found
         norm.get_buffer("running_mean").mul_(deviation).add_(mean)
         norm.get_buffer("running_var").mul_((wider * deviation).square())
 
@@ -164,9 +172,8 @@ def _before(module: nn.Module, hooks: Mapping[str, Callable[..., None]]) -> Iter
 
 def _run(twin: nn.Module, inputs: Sequence[Input], values: Values) -> None:
     """One pass. Raises ValueError if the module does not take `values`."""
-    positional, keywords = handed(inputs, values)
     try:
-        twin(*positional, **keywords)
+        _call(twin, *handed(inputs, values))
     except (Exception, SystemExit) as error:  # whatever a user's module raises for an input of the wrong shape
         shapes = ", ".join(str(tuple(value.shape)) for value in values.values())
         what = "pictures" if all(one.is_map for one in inputs) else "inputs"
@@ -175,3 +182,15 @@ def _run(twin: nn.Module, inputs: Sequence[Input], values: Values) -> None:
         where = culprit(error, behind=__file__)
         at = f" (at {where})" if where else ""
         raise ValueError(f"{said}: {reason}{at}; give the shape that it takes") from error
+
+
+def _call(twin: nn.Module, positional: Sequence[Tensor], keywords: Values) -> None:
+    """One pass in float64, also of a model that makes float32 tensors of its own on the way."""
+    try:
+        twin(*positional, **keywords)
+    except RuntimeError as error:
+        try:
+            with Wide():
+                twin(*positional, **keywords)
+        except Exception:
+            raise error from None

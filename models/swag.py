@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from .swag_rows import PREFIXES, rows_of
+from .swag_rows import PREFIXES, Row, rows_of
 from .swag_vit import SIZES, SwagViT, ViTSize, vit_shape
 from .swag_weights import fitted, from_torchvision, is_torchvision
 from .tokens import BY_NAME, create
@@ -134,7 +134,6 @@ def _gflops(method: str, size: str) -> tuple[Claim, ...]:
 
 def _variant(method: str, size: str) -> Variant:
     side = SIZES[size].image
-    presets = ", ".join(row.preset for row in rows_of(method, size))
     options = BY_NAME[method].OPTIONS if method != "none" else {}
     return Variant(
         name=f"{PREFIXES[method]}vit_{size}_in1k",
@@ -149,11 +148,25 @@ def _variant(method: str, size: str) -> Variant:
         paper=_PAPERS[method],
         model_args={
             "image_size": f"side of the pictures, a multiple of {SIZES[size].patch} (default: {side})",
-            **({"preset": f"row of the seed's table: {presets} (default: the first)"} if options else {}),
+            **({"preset": _told(rows_of(method, size))} if options else {}),
             **({"choices": "give what each layer chose as further outputs (default: false)"} if options else {}),
             **options,
         },
     )
+
+
+def _told(rows: tuple[Row, ...]) -> str:
+    """The presets of a variant, each with the options that it sets, as they are written on the command line."""
+    whose = "row of the seed's table" if any(row.gflops for row in rows) else "ours, in proportion to the seed's"
+    return f"{whose}, the first unless given: " + ", ".join(
+        f"{row.preset} ({' '.join(f'{name}={_written(value)}' for name, value in row.options.items())})" for row in rows
+    )
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 VARIANTS = tuple(_variant(method, size) for method in PREFIXES for size in SIZES)

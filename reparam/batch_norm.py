@@ -8,17 +8,15 @@ from torch.fx import GraphModule, Node
 
 from .graph import arguments, constant, double, is_op
 
-NAMES = ("batch_norm", "_native_batch_norm_legit_no_training")
-
 
 def is_batch_norm(node: object) -> bool:
-    return is_op(node, *NAMES)
+    return is_op(node, "batch_norm")
 
 
 def why_not_constant(module: GraphModule, norm: Node) -> str | None:
     """Why the norm is not a fixed affine map, or None if it is."""
     given = arguments(norm)
-    if given.get("training"):
+    if given["training"]:
         return "the norm uses the statistics of the batch (training mode)"
     for name in ("running_mean", "running_var"):
         if constant(module, given[name]) is None:

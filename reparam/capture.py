@@ -38,7 +38,22 @@ def capture(
     captured = _unguarded(program)
     if not all(_safely_functional(node) for node in captured.graph.nodes if mutates(node)):
         captured = _unguarded(program.run_decompositions({}))
+        _whole_norms(captured)
     return _functional(captured)
+
+
+def _whole_norms(module: GraphModule) -> None:
+    """Batch norms, of which making a program functional leaves one of three outputs, are batch norms again."""
+    target = torch.ops.aten._native_batch_norm_legit_no_training.default
+    for node in module.graph.find_nodes(op="call_function", target=target):
+        *read, momentum, eps = node.args
+        with module.graph.inserting_before(node):
+            norm = module.graph.call_function(torch.ops.aten.batch_norm.default, (*read, False, momentum, eps, False))
+        norm.meta = {**node.meta, "val": node.meta["val"][0]}
+        for output in list(node.users):
+            output.replace_all_uses_with(norm)
+            module.graph.erase_node(output)
+        module.graph.erase_node(node)
 
 
 def _unguarded(program: torch.export.ExportedProgram) -> GraphModule:

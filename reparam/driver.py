@@ -140,7 +140,7 @@ def _apply(
     after = tuple(_describe(node) for node in added if node.op == "call_function")
     _erase(work, match.nodes)
     if keep is not None:
-        round_off(work, added, keep)
+        round_off(added, keep)
     return Rewrite(rule.NAME, match.where, before, after, error)
 
 

@@ -29,7 +29,10 @@ _STORED = "stored"
 
 
 class Workpiece(GraphModule):
-    """A graph that rules read and write and that the proofs interpret: nobody calls it, so it needs no Python code."""
+    """A graph that rules read and write and that the proofs interpret, whose nodes hold the weights.
+
+    Nobody calls it, so it needs no Python code.
+    """
 
     def recompile(self) -> Any:
         return None
@@ -42,10 +45,12 @@ def copy_of(module: GraphModule) -> tuple[GraphModule, dict[Node, Node]]:
     last = module.graph.output_node()
     graph.output(output).meta = dict(last.meta)
     graph._codegen = module.graph._codegen
-    values = {target: attribute(module, target) for target in _targets(graph)}
     for node in graph.find_nodes(op="get_attr"):
-        node.meta[_STORED] = values[str(node.target)]
-    return _filled(Workpiece, graph, values), {copy: node for node, copy in copies.items()}
+        node.meta[_STORED] = attribute(module, str(node.target))
+    work = Workpiece(nn.Module(), torch.fx.Graph())
+    work.graph = graph
+    graph.owning_module = None  # which would have to have the weights
+    return work, {copy: node for node, copy in copies.items()}
 
 
 def is_op(node: object, *names: str) -> bool:
@@ -191,45 +196,33 @@ def again(module: GraphModule, node: Node, replaced: Mapping[Node, Node] | None 
 def put(module: GraphModule, name: str, value: Tensor, *, like: Node) -> Node:
     """A new weight that will be called `name`, in float64 until `settle` rounds it to the dtype of `like`.
 
-    It is a parameter or a buffer as the weight behind `like` is.
+    It is a parameter or a buffer as the weight behind `like` is. Until then its node holds it, and nothing once that is
+    erased.
     """
-    free = next(name for name in _numbered(f"{name}__folded") if not _exists(module, name))
     value = value.detach().double().contiguous()
     trained = isinstance(constant(module, like), nn.Parameter)
-    weight = nn.Parameter(value, requires_grad=False) if trained else value
-    _attach(module, free, weight)
-    node = module.graph.get_attr(free)
     rounded = like.meta.get(PENDING, dtype(like))
     fake = like.meta["val"]
     if fake.shape != value.shape or fake.dtype != rounded:
         empty = torch.empty(value.shape, dtype=rounded, device="meta")
         fake = FakeTensor(fake.fake_mode, empty, fake.device)  # a tenth of the time of fake.new_empty(…)
-    node.meta = {"val": fake, PENDING: rounded, "wanted": name, _STORED: weight}
+    node = module.graph.create_node("get_attr", f"{name}__folded")
+    node.target = node.name  # there is one node of each name
+    held = nn.Parameter(value, requires_grad=False) if trained else value
+    node.meta = {"val": fake, PENDING: rounded, "wanted": name, _STORED: held}
     return node
 
 
-def _numbered(name: str) -> Iterator[str]:
-    return (f"{name}{number}" for number in itertools.count())
-
-
-def _exists(module: nn.Module, name: str) -> bool:
-    try:
-        attribute(module, name)
-    except AttributeError:
-        return False
-    return True
-
-
-def round_off(module: GraphModule, nodes: Iterable[Node], keep: Callable[[Tensor], Tensor]) -> None:
+def round_off(nodes: Iterable[Node], keep: Callable[[Tensor], Tensor]) -> None:
     """Round the folded weights among `nodes` now, where all in float64 would be too much memory, and `keep` them."""
     for node in nodes:
         if PENDING in node.meta and not node._erased:
-            owner, _, leaf = str(node.target).rpartition(".")
-            value = attribute(module, str(node.target))
-            rounded = keep(value.detach().to(node.meta[PENDING]))
-            kept = nn.Parameter(rounded, requires_grad=False) if isinstance(value, nn.Parameter) else rounded
-            setattr(module.get_submodule(owner), leaf, kept)
-            node.meta[_STORED] = kept
+            node.meta[_STORED] = _rounded(node.meta[_STORED], node.meta[PENDING], keep)
+
+
+def _rounded(value: Tensor, to: torch.dtype, keep: Callable[[Tensor], Tensor] = lambda weight: weight) -> Tensor:
+    rounded = keep(value.detach().to(to))
+    return nn.Parameter(rounded, requires_grad=False) if isinstance(value, nn.Parameter) else rounded
 
 
 def settle(module: GraphModule) -> GraphModule:
@@ -237,36 +230,42 @@ def settle(module: GraphModule) -> GraphModule:
     module.graph.eliminate_dead_code()
     attributes = [node for node in module.graph.nodes if node.op == "get_attr"]
     kept = {str(node.target) for node in attributes if PENDING not in node.meta}
+    owners = {owner for name in kept for owner in _owners(name)}
     values: dict[str, Any] = {}
     for node in attributes:
-        name = str(node.target)
-        value = node.meta.pop(_STORED, None)
-        if value is None:
-            value = attribute(module, name)
+        value = stored(module, node)
+        node.meta.pop(_STORED, None)
         if PENDING in node.meta:
             wanted = node.meta.pop("wanted")
-            name = wanted if wanted not in kept else name
+            name = node.target = next(name for name in _names(wanted) if _is_free(name, kept, owners))
             kept.add(name)
-            rounded = value.detach().to(node.meta.pop(PENDING))
-            value = nn.Parameter(rounded, requires_grad=False) if isinstance(value, nn.Parameter) else rounded
-        values[name] = value
-        node.target = name
-    settled = _filled(GraphModule, module.graph, values)
+            owners.update(_owners(name))
+            value = _rounded(value, node.meta.pop(PENDING))
+        values[str(node.target)] = value
+    settled = GraphModule(nn.Module(), torch.fx.Graph())
+    for name, value in values.items():
+        _attach(settled, name, value)
+    settled.graph = module.graph  # handed over here, not to the constructor, which would copy the weights twice
     settled.eval()
     return settled
 
 
-def _targets(graph: torch.fx.Graph) -> set[str]:
-    return {str(node.target) for node in graph.nodes if node.op in ("get_attr", "call_module")}
+def _is_free(name: str, kept: set[str], owners: set[str]) -> bool:
+    """Whether no weight is called so, no module that has weights, and nothing that any module has (`to`)."""
+    taken = name in kept or name in owners or hasattr(GraphModule, name.rpartition(".")[2])
+    return not taken and kept.isdisjoint(_owners(name))
 
 
-def _filled(kind: type[GraphModule], graph: torch.fx.Graph, values: Mapping[str, Any]) -> GraphModule:
-    """The graph over these attributes. Handed over here, not to the constructor, which would copy them twice."""
-    module = kind(nn.Module(), torch.fx.Graph())
-    for name, value in values.items():
-        _attach(module, name, value)
-    module.graph = graph
-    return module
+def _owners(name: str) -> list[str]:
+    """The modules that a weight of this name is in, as `blocks` and `blocks.0` of `blocks.0.scale`."""
+    parts = name.split(".")
+    return [".".join(parts[:depth]) for depth in range(1, len(parts))]
+
+
+def _names(wanted: str) -> Iterator[str]:
+    """What a weight can be called, from the name that it asks for."""
+    yield wanted
+    yield from (f"{wanted}__folded{number}" for number in itertools.count())
 
 
 def attribute(module: nn.Module, name: str) -> Any:

@@ -29,11 +29,15 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
-from torch.fx.node import map_arg
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map
 
+from .graph import is_op
+from .no_effect import unchanged
 from .proof import region, relative_error, run_region, steps
 from .window import Window, window
+
+_SHAPED_AS = ("expand_as", "reshape_as", "view_as")
+"""Operators that take the shape of their second input, nothing else."""
 
 _AHEAD = 8
 """Common values that a stretch may go past to where both sides begin alike."""
@@ -43,29 +47,37 @@ _AHEAD = 8
 class _Stretch:
     """How values of the captured graph, and of the folded one, come from values that both have.
 
-    `ends` has for nodes of the folded graph the captured ones of the same values, and so has `sources` for those that
-    they are made of; `begins` has the captured nodes that theirs are made of.
+    `ends` pairs nodes of the folded graph with captured ones of the same values, and so does `sources` with those that
+    they are made of; `begins` has the captured nodes that theirs are made of, `lent` those that give their shape alone.
     """
 
-    ends: Mapping[Node, Node]
+    ends: frozenset[tuple[Node, Node]]
     sources: Mapping[Node, Node]
     begins: frozenset[Node]
+    lent: frozenset[Node] = frozenset()
 
     @property
-    def read(self) -> set[Node]:
-        return {*self.begins, *self.sources.values()}
+    def read(self) -> frozenset[Node]:
+        return frozenset({*self.begins, *self.sources.values()})
 
     @property
     def is_closed(self) -> bool:
         """Whether both sides are made of the same values."""
-        return self.begins == set(self.sources.values())
+        return not self.apart
+
+    @property
+    def apart(self) -> frozenset[Node]:
+        """The values that one side is made of, and the other is not."""
+        sources = set(self.sources.values())
+        return (self.begins - self.lent - sources) | (sources - self.begins)
 
     @property
     def window(self) -> Window | None:
         """How much of the values is enough, where both sides treat all positions alike."""
         if not self.is_closed:
             return None
-        calls = (*region([*self.ends.values()], self.begins), *region([*self.ends], self.sources))
+        ends, twins = zip(*self.ends, strict=True)
+        calls = (*region(twins, self.begins), *region(ends, self.sources))
         return window(calls, (*self.begins, *self.sources))
 
 
@@ -82,16 +94,21 @@ def deviation(
     outputs = _unclaimed_outputs(captured, folded, origin)
     if outputs is None:
         return math.inf
-    stretches = _joined((*_stretches(folded, origin), *outputs))
+    stretches = _joined((*_stretches(captured, folded, origin), *outputs))
     judged = _with_values(captured, stretches, inputs)
     return max((_deviation(captured, folded, stretch, values) for stretch, values in judged), default=0.0)
 
 
 def _deviation(captured: GraphModule, folded: GraphModule, stretch: _Stretch, values: Mapping[Node, Any]) -> float:
-    expected = run_region(captured, {node: values[node] for node in stretch.begins}, [*stretch.ends.values()])
+    ends, twins = zip(*stretch.ends, strict=True)
     sources = {node: values[twin] for node, twin in stretch.sources.items()}
-    one, other = _tensors(expected), _tensors(run_region(folded, sources, [*stretch.ends]))
-    return relative_error(one, other) if len(one) == len(other) else math.inf
+    one = _tensors(run_region(captured, {node: values[node] for node in stretch.begins}, twins))
+    other = _tensors(run_region(folded, sources, ends))
+    if len(one) != len(other):
+        return math.inf
+    if stretch.sources.keys() >= set(ends) and all(map(torch.equal, one, other)):
+        return 0.0  # handed on as it is, even if it is infinite
+    return relative_error(one, other)
 
 
 def _tensors(value: Any) -> list[Tensor]:
@@ -101,12 +118,15 @@ def _tensors(value: Any) -> list[Tensor]:
 # The stretches -------------------------------------------------------------------------------------------------------
 
 
-def _stretches(folded: GraphModule, origin: Mapping[Node, Node]) -> Iterator[_Stretch]:
-    """One for each claim that is not true by itself."""
+def _stretches(captured: GraphModule, folded: GraphModule, origin: Mapping[Node, Node]) -> Iterator[_Stretch]:
+    """One for each claim that is not true by itself; none is longer than what the rewrites have changed."""
     claims = _claims(folded, origin)
     for end, twin in claims.items():
-        if not _is_unchanged(end, twin, origin):
+        moved = _moved(captured, end, twin, claims, origin)
+        if moved is None:
             yield _stretch(twin, end, claims)
+        else:
+            yield from (_handed_on(read, value, claims[read]) for read, value in moved)
 
 
 def _claims(folded: GraphModule, origin: Mapping[Node, Node]) -> dict[Node, Node]:
@@ -114,12 +134,37 @@ def _claims(folded: GraphModule, origin: Mapping[Node, Node]) -> dict[Node, Node
     return {node: origin[node] for node in folded.graph.nodes if node in origin and origin[node].op != "get_attr"}
 
 
-def _is_unchanged(node: Node, twin: Node, origin: Mapping[Node, Node]) -> bool:
-    """Whether the node is the captured call itself on the captured values: then there is nothing to compare."""
+def _moved(
+    captured: GraphModule, node: Node, twin: Node, claims: Mapping[Node, Node], origin: Mapping[Node, Node]
+) -> list[tuple[Node, Node]] | None:
+    """Where the node is the captured call itself: (what it reads, what that read) wherever a call between is gone.
+
+    If such pairs have the same value, node and twin have as well; none, and there is nothing to compare. None for
+    another call, or one that reads something else.
+    """
     if node.op == "placeholder":
-        return True
-    args, kwargs = map_arg((node.args, node.kwargs), lambda read: origin.get(read, read))  # pyright: ignore
-    return node.target == twin.target and args == twin.args and kwargs == twin.kwargs
+        return []
+    (given, form), (theirs, other) = (tree_flatten((call.args, call.kwargs)) for call in (node, twin))
+    if node.target != twin.target or form != other:
+        return None
+    otherwise = [
+        (a, b) for a, b in zip(given, theirs, strict=True) if (origin.get(a, a) if isinstance(a, Node) else a) != b
+    ]
+    alike = all(isinstance(b, Node) and a in claims and _hands_on(captured, b, claims[a]) for a, b in otherwise)
+    return otherwise if alike else None
+
+
+def _handed_on(read: Node, value: Node, source: Node) -> _Stretch:
+    """That what a node of the folded graph reads, `source` in the captured one, is `value` there as well."""
+    return _Stretch(frozenset({(read, value)}), {read: source}, frozenset({source}))
+
+
+def _hands_on(captured: GraphModule, value: Node, source: Node) -> bool:
+    """Whether the calls from `source` to `value` are ones that should change nothing: dropout, copies, full slices."""
+    read: Node | None = value
+    while read is not None and read is not source:
+        read = unchanged(captured, read)
+    return read is source
 
 
 def _unclaimed_outputs(
@@ -143,7 +188,7 @@ def _stretch(twin: Node, end: Node, claims: Mapping[Node, Node]) -> _Stretch:
     passed = {twin}
     found = nearest = _between(twin, end, claims, passed)
     for _ in range(_AHEAD):
-        last = max(found.begins ^ set(found.sources.values()), default=None)
+        last = max(found.apart, default=None)
         if last is None or last.op == "placeholder":
             break
         passed.add(last)
@@ -154,18 +199,26 @@ def _stretch(twin: Node, end: Node, claims: Mapping[Node, Node]) -> _Stretch:
 def _between(twin: Node, end: Node, claims: Mapping[Node, Node], passed: set[Node]) -> _Stretch:
     known = {node: value for node, value in claims.items() if value not in passed}
     twins = set(known.values())
-    begins = {read for node in region((twin,), twins) for read in node.all_input_nodes if read in twins}
+    calls = region((twin,), twins)
+    begins = {read for node in calls for read in node.all_input_nodes if read in twins}
+    lent = begins - {read for node in calls for read in _taken(node)}
     read = {read for node in region((end,), known) for read in node.all_input_nodes if read in known}
-    return _Stretch({end: twin}, {node: known[node] for node in ({end} if end in known else read)}, frozenset(begins))
+    sources = {node: known[node] for node in ({end} if end in known else read)}
+    return _Stretch(frozenset({(end, twin)}), sources, frozenset(begins), frozenset(lent))
+
+
+def _taken(node: Node) -> Sequence[Node]:
+    """What the call reads for more than its shape."""
+    return node.all_input_nodes[:1] if is_op(node, *_SHAPED_AS) else node.all_input_nodes
 
 
 def _joined(stretches: Iterable[_Stretch]) -> list[_Stretch]:
     """Those that are made of the same values as one: what lies between is computed once."""
     found: dict[object, _Stretch] = {}
     for stretch in stretches:
-        made_of = (stretch.begins, frozenset(stretch.sources))
+        made_of = (stretch.begins, stretch.lent, frozenset(stretch.sources))
         known = found.get(made_of, stretch)
-        found[made_of] = replace(stretch, ends={**known.ends, **stretch.ends})
+        found[made_of] = replace(stretch, ends=known.ends | stretch.ends)
     return list(found.values())
 
 
@@ -207,7 +260,7 @@ def _piece(value: Any, window: Window | None) -> Any:
     return tree_map(piece, value)
 
 
-def _ask_once_less(nodes: set[Node], asked: dict[Node, int], values: dict[Node, Any]) -> None:
+def _ask_once_less(nodes: frozenset[Node], asked: dict[Node, int], values: dict[Node, Any]) -> None:
     for node in nodes:
         asked[node] -= 1
         if not asked[node]:

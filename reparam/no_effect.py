@@ -33,8 +33,8 @@ _SHAPED_AS = ("reshape_as", "view_as")
 
 def find(module: GraphModule) -> Iterator[Match]:
     for node in module.graph.nodes:
-        read = node.args[0] if node.op == "call_function" and node.args else None
-        if not isinstance(read, Node) or not isinstance(read.meta.get("val"), Tensor) or read.op == "get_attr":
+        read = _first(node)
+        if read is None:
             continue
         if _has_no_effect(module, node, read):
             yield Match((node,), (node,), module_path(node))
@@ -42,6 +42,20 @@ def find(module: GraphModule) -> Iterator[Match]:
             yield Match((node,), (node,), module_path(node), plan=read)
         elif _merges(read, node):
             yield Match((read, node), (node,), module_path(node))
+
+
+def unchanged(module: GraphModule, node: Node) -> Node | None:
+    """What the node reads, if it hands that on as it is."""
+    read = _first(node)
+    return read if read is not None and _has_no_effect(module, node, read) else None
+
+
+def _first(node: Node) -> Node | None:
+    """The tensor that an operator's first argument is, weights aside."""
+    read = node.args[0] if node.op == "call_function" and node.args else None
+    if not isinstance(read, Node) or not isinstance(read.meta.get("val"), Tensor) or read.op == "get_attr":
+        return None
+    return read
 
 
 def _has_no_effect(module: GraphModule, node: Node, read: Node) -> bool:

@@ -1,4 +1,4 @@
-"""Why a model cannot be captured: the line that stopped `torch.export`, what that line does, and what to try."""
+"""Why a model cannot be captured, or not be checked: the line that is why, what that line does, and what to try."""
 
 from __future__ import annotations
 
@@ -8,15 +8,22 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch._ops import OpOverload
 from torch.fx import GraphModule, Node
 from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols
 from torch.utils._pytree import tree_leaves
 
 from .culprit import culprit, traced
+from .graph import arguments
+from .proof import region
 
 
 class CaptureError(ValueError):
     """`torch.export` could not turn the module into a graph; the message is one line."""
+
+
+class UnrepeatableError(CaptureError):
+    """No two runs of the model agree, so nothing can be held against it; the message is one line."""
 
 
 CAUSES = (
@@ -97,6 +104,37 @@ def require_fixed_sizes(module: nn.Module, captured: GraphModule) -> None:
             raise _told(module, traced(node.meta.get("stack_trace") or ""), what, advice)
 
 
+def require_repeatable(module: nn.Module, captured: GraphModule) -> None:
+    """Raise UnrepeatableError for the first random draw that has a part in an output."""
+    for node in region((captured.graph.output_node(),), ()):
+        if _draws(node):
+            raise unrepeatable(module, traced(node.meta.get("stack_trace") or ""), _operator(node))
+
+
+def unrepeatable(module: nn.Module, where: str = "", operator: str = "") -> UnrepeatableError:
+    """What to say of a model that draws random numbers: at which line, and with which operator, if that is known."""
+    named = f" ({operator})" if operator else ""
+    advice = "draw them once, as a buffer, or take them as an input"
+    if "dropout" in operator or "attention" in operator:
+        advice = "switch the dropout off unless self.training"
+    return UnrepeatableError(
+        f"no file can be held against {type(module).__name__}{_at(where)}: random numbers are drawn in every "
+        f"run{named}, so that no two agree; to try: {advice}"
+    )
+
+
+def _draws(node: Node) -> bool:
+    if not isinstance(node.target, OpOverload):
+        return False
+    given = arguments(node)
+    if "dropout_p" in given:
+        return given["dropout_p"] > 0
+    if "dropout" in _operator(node):
+        return bool(given["train"]) and given["p"] > 0
+    drawn = torch.Tag.nondeterministic_seeded in node.target.tags
+    return drawn and bool(given.get("train", given.get("training", True)))
+
+
 def _values(node: Node) -> Iterable[Any]:
     return tree_leaves(node.meta.get("val"))
 
@@ -106,5 +144,8 @@ def _operator(node: Node) -> str:
 
 
 def _told(module: nn.Module, where: str, what: str, advice: str) -> CaptureError:
-    at = f" at {where}" if where else ""
-    return CaptureError(f"torch.export cannot capture {type(module).__name__}{at}: {what}; to try: {advice}")
+    return CaptureError(f"torch.export cannot capture {type(module).__name__}{_at(where)}: {what}; to try: {advice}")
+
+
+def _at(where: str) -> str:
+    return f" at {where}" if where else ""

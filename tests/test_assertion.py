@@ -52,6 +52,24 @@ def test_a_model_that_cannot_be_captured_is_compared_all_the_same(tmp_path: Path
         assert_parity(model, doubling(tmp_path / "net.onnx", factor=2.01))
 
 
+class Drawing(nn.Module):
+    """Doubles, and adds a little noise of its own."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + x + 1e-7 * torch.randn_like(x)
+
+
+class DrawingByBranch(Branching):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) + 1e-7 * torch.randn_like(x)
+
+
+@pytest.mark.parametrize("model", [Drawing(), DrawingByBranch()], ids=["captured", "not captured"])
+def test_a_model_that_draws_random_numbers_is_no_measure(model: nn.Module, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no file can be held against Drawing.*: random numbers are drawn"):
+        assert_parity(model.eval(), doubling(tmp_path / "net.onnx"))
+
+
 def test_what_cannot_be_compared_is_said_in_one_line(exported: Path, model: nn.Module) -> None:
     file = exported / "shvit_tiny.onnx"
     for make, told in (

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from fuseport.reparam import CaptureError, capture
+from fuseport.reparam import RULES, CaptureError, capture, fold
 from fuseport.reparam.graph import mutates, operator_name, reached_outputs
+from graphs import ready
 from torch import Tensor, nn
 
 
@@ -137,3 +138,22 @@ def test_what_is_left_of_views_asks_nothing_of_the_layout() -> None:
     targets = {node.target for node in graph.graph.nodes}
     assert not targets & {torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default}
     torch.testing.assert_close(graph(x.double()), Shifted()(x.double()))
+
+
+def test_a_model_that_writes_into_slices_keeps_its_batch_norms_whole() -> None:
+    """Making it functional leaves each in torch's own three-output form."""
+
+    class Writes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm = nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = torch.zeros_like(x)
+            y[:, 1:] = x[:, 1:]
+            return self.norm(self.conv(y)).relu()
+
+    module, x = ready(Writes()), torch.randn(1, 3, 5, 5)
+    result = fold(capture(module, (x,)), RULES)
+    assert [step.rule for step in result.rewrites] == ["conv-bn"]
+    torch.testing.assert_close(result.module(x), module(x), rtol=1e-5, atol=1e-5)

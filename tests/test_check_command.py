@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from exported import edited
+from exported import doubling, edited
 from test_cli import run
 
 pytestmark = pytest.mark.usefixtures("tiny")
@@ -43,3 +43,17 @@ def test_wrong_usage_is_2_and_one_line(
     (line,) = [line for line in capsys.readouterr().err.splitlines() if not line.endswith("…")]
     assert line.startswith("error: ")
     assert told in line
+
+
+def test_a_model_that_draws_random_numbers_cannot_be_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("net.py").write_text(
+        "import torch\n\n\nclass Net(torch.nn.Module):\n"
+        "    def forward(self, x):\n        return x + torch.rand_like(x)\n"
+    )
+    file = doubling(tmp_path / "net.onnx")
+    words = ("--against", "net.py:Net", "--input-shape", "1,3")
+    assert run("fuseport", "check", str(file), *words) == 1
+    assert "at net.py:6: `return x + torch.rand_like(x)`: random numbers" in capsys.readouterr().err

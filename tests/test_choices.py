@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fuseport.validate.choices import judge_choices, overlap, settled, unexplained
+from fuseport.validate.choices import judge_choices, measured, overlap, settled, unexplained
 from numpy.typing import NDArray
 
 TOKENS, KEPT = 400, 200
@@ -71,6 +71,46 @@ def test_many_flips_fail_even_where_each_could_be_explained() -> None:
 
 def test_labels_that_mostly_hang_on_rounding_are_not_judged() -> None:
     assert verdict(chosen(SCORES, 5.0, 30), noise=5.0)[0] == "not judged"
+
+
+RANKED = np.random.default_rng(99).normal(size=(300, 200))
+ROUNDING = 1e-3
+
+
+def chunked(noise: float, seed: int, *, later: int = 0) -> NDArray[np.int32]:
+    """The chunk of ten in which each token of a row stands when they are sorted under noise, cut `later`."""
+    moved = RANKED + noise * np.random.default_rng(seed).normal(size=RANKED.shape)
+    place = moved.argsort(axis=1).argsort(axis=1)
+    return ((place + later) % 200 // 10 + 1).astype(np.int32)
+
+
+def of_ranks(artifact: NDArray, *, cost: NDArray | None) -> tuple[str, str, float]:
+    near = [chunked(3 * ROUNDING, seed) for seed in range(1, 5)]
+    return judge_choices(chunked(0, 0), chunked(1e-7, 9), artifact, near, cost)
+
+
+@pytest.mark.parametrize("seed", range(20, 30))
+def test_as_many_moves_across_ranks_pass_as_rounding_makes(seed: int) -> None:
+    found, reason, _ = of_ranks(chunked(ROUNDING, seed), cost=chunked(ROUNDING, 5))
+    assert found == "passed", reason
+    assert "hang on rounding, which alone changes" in reason
+
+
+def test_a_cut_that_no_single_label_gives_away_does_so_by_its_number() -> None:
+    """All who change their chunk stand at its end, where rounding could have moved each of them."""
+    later = np.where(chunked(0, 0) == chunked(0.02, 8), chunked(0, 0), chunked(0, 0, later=1))
+    assert of_ranks(later, cost=None)[0] == "passed"
+    found, reason, _ = of_ranks(later, cost=chunked(ROUNDING, 5))
+    assert found == "failed"
+    assert "labels, and rounding alone" in reason
+
+
+def test_few_or_uneven_changes_are_no_measurement() -> None:
+    truth, near = chunked(0, 0), [chunked(3 * ROUNDING, seed) for seed in range(1, 5)]
+    cost = chunked(ROUNDING, 5)
+    assert measured(truth, near, cost) == np.sum(cost != truth)
+    assert measured(truth, near, truth) is None
+    assert measured(truth, [*near[1:], chunked(6 * ROUNDING, 1)], cost) is None
 
 
 def test_a_verdict_needs_neighbours() -> None:

@@ -268,6 +268,21 @@ def test_a_module_without_batch_norms_is_not_run() -> None:
     fill_conditioned_(Unrunnable())
 
 
+def test_a_model_that_makes_float32_tensors_of_its_own_is_calibrated_all_the_same() -> None:
+    class Own(nn.Module):
+        def __init__(self, like: bool) -> None:
+            super().__init__()
+            self.like, self.norm = like, nn.BatchNorm2d(3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.norm(x @ torch.eye(x.shape[-1], dtype=x.dtype if self.like else torch.float32) * 9)
+
+    found = [Own(like) for like in (True, False)]
+    for module in found:
+        fill_conditioned_(module, picture=(3, 8, 8))
+    assert torch.equal(found[0].norm.get_buffer("running_var"), found[1].norm.get_buffer("running_var"))
+
+
 def test_a_picture_that_does_not_fit_gets_one_clear_line() -> None:
     module = nn.Sequential(nn.Flatten(), nn.Linear(48, 8), nn.BatchNorm1d(8))
     with pytest.raises(ValueError, match=r"^the model does not take the pictures .*\(4, 3, 224, 224\): mat1 and mat2"):

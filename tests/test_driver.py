@@ -12,6 +12,7 @@ import torch
 from contract import FULL_SIZE, daily_first
 from fuseport.models import create
 from fuseport.reparam import RULES, Match, capture, conv_bn, driver, fold
+from fuseport.reparam.graph import constant
 from golden_weights import GOLDEN, image, load_golden_
 from graphs import folded, ready
 from torch import Tensor, nn
@@ -77,8 +78,9 @@ def _spoiled() -> ModuleType:
         (node,) = conv_bn.rewrite(module, match)
         bias = node.args[2]
         assert isinstance(bias, Node)
-        parameter = module.get_parameter(str(bias.target))
-        parameter.data += 1e-6 * parameter.data.abs().max()
+        shift = constant(module, bias)
+        assert shift is not None
+        shift.data += 1e-6 * shift.data.abs().max()
         return (node,)
 
     rule = ModuleType("spoiled")
@@ -140,3 +142,24 @@ def test_every_variant_folds_to_no_batch_norm(name: str) -> None:
         assert result.before.macs == {key: FACTS[name]["macs"][key] for key in ("conv", "linear", "matmul")}
         golden = np.array(GOLDEN_OUTPUTS[name]["fused_logits_every_31st"])
         assert np.abs(after[0, ::31][:32].numpy() - golden).max() <= 1e-5 * scale
+
+
+def test_a_stored_value_is_never_called_what_the_model_has_already() -> None:
+    """`to` is a method of every module, `exp` a module here, and `mul` the prefix of a weight."""
+
+    class Names(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.exp, self.table = nn.Conv2d(3, 3, 1), nn.Parameter(torch.ones(3, 1, 1))
+            self.mul = nn.ParameterDict({"weight": torch.ones(3, 1, 1)})
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            ramp = torch.arange(3).to(x.dtype).reshape(3, 1, 1)
+            left, right = self.table.exp(), ramp * 2 + 1
+            return (self.exp(x) * left).sin() + (x * right).cos() * ramp + (x + self.mul.weight).cos()
+
+    module, x = ready(Names()), torch.randn(1, 3, 5, 5)
+    result = fold(capture(module, (x,)), RULES)
+    torch.testing.assert_close(result.module(x), module(x), rtol=1e-5, atol=1e-5)
+    names = [name for name, _ in (*result.module.named_parameters(), *result.module.named_buffers())]
+    assert any("__folded" in name for name in names)

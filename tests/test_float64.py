@@ -6,8 +6,8 @@ import copy
 import gc
 
 import torch
-from fuseport.export.proof.float64 import wide_answers
 from fuseport.models.loaded import load
+from fuseport.reparam.float64 import wide_answers
 from torch import Tensor, nn
 
 

@@ -92,3 +92,14 @@ def test_another_model_is_told_from_a_fault_in_many_layers() -> None:
     assert not is_another([replace(one, operator="gelu") for one in others])
     assert not is_another(others[:2])
     assert "this looks like another model, or other weights" in explain(others)
+    assert explain([layer("a", excess=7.0)], 0.4).startswith("the error jumps at stem.0 (conv2d, tensor 'a')")
+    assert explain([layer("a", excess=7.0)], 0.64) == (
+        "this looks like another model: of 64% of the layers no tensor of the file has the size"
+    )
+
+
+def test_layers_that_could_not_be_compared_are_not_cleared() -> None:
+    assert explain([layer("a", excess=7.0, error=0.5, added=0.4, skipped=3)]) == (
+        "the error jumps at stem.0 (conv2d, tensor 'a'), net.py:3, or in the 3 before it that could not be compared: "
+        "from 1.0e-03 ahead of them to 5.0e-01; they add 4.0e-01, rounding would 1.0e-04"
+    )

@@ -26,6 +26,7 @@ LIBRARY_HOMES = {
     "onnx": (
         "export/formats/",
         "export/saved/opened.py",
+        "export/saved/onnx_stream.py",
         "export/saved/points.py",
         "export/saved/modules.py",
         "export/saved/onnx_cost.py",
@@ -33,7 +34,7 @@ LIBRARY_HOMES = {
         "mil/",
     ),
     "onnx_ir": ("export/formats/", "mil/"),
-    "onnxruntime": ("export/saved/session.py", "export/saved/points.py", "mil/"),
+    "onnxruntime": ("export/saved/session.py", "export/saved/onnx_stream.py", "mil/"),
     "onnxscript": ("export/formats/",),
     "onnxsim": ("export/formats/",),
     "timm": ("models/", "export/labels.py"),

@@ -9,6 +9,7 @@ import pytest
 import torch
 from fuseport.export.artifact import NotConverted
 from fuseport.export.lowering.legalize import indexes_beyond_int16, legalize, legalized, module_paths
+from fuseport.models.tokens.choose import Decision
 from programs import Net, captured, net
 from torch import Tensor, nn
 
@@ -42,6 +43,22 @@ def test_a_float32_program_and_the_one_given_keep_their_constants() -> None:
     legalize(program, precision="float16")
     for kept in (program, legalize(program, precision="float32")):
         torch.testing.assert_close(kept.module()(x), Masked()(x), equal_nan=True)
+
+
+class Far(Decision):
+    """Where its numbers lie among those of a long list, of which float16 has no notion."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("start", torch.tensor([0.0, 70_000.0, 221_000.0]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x + self.start + 1e6).to(torch.int32)
+
+
+def test_constants_of_a_choice_are_those_of_the_model() -> None:
+    program, x = captured(Far(), torch.zeros(2, 3)), torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+    torch.testing.assert_close(legalize(program, precision="float16").module()(x), Far()(x))
 
 
 def test_a_weight_that_float16_cannot_hold_is_refused() -> None:
@@ -113,12 +130,19 @@ def test_the_program_is_left_as_it_was() -> None:
     assert str(program) == before
 
 
-def test_what_was_legalized_is_kept_as_long_as_the_program() -> None:
-    program = captured(nn.ReLU(), torch.zeros(1, 3))
+def test_what_float16_cannot_hold_is_shared_with_no_other_precision() -> None:
+    program, x = captured(Masked(), torch.zeros(2, 3)), torch.tensor([[1.0, -1.0, 0.0], [-1.0, 1.0, 0.5]])
     first = legalized(program, precision="float16")
     assert legalized(program, precision="float16") is first
-    assert legalized(program) is not first
-    assert legalized(program, precision="float16", float32=("relu",)) is not first
+    assert legalized(program, precision="float16", float32=("add",)) is not first
+    torch.testing.assert_close(legalized(program).module()(x), Masked()(x), equal_nan=True)
+
+
+def test_what_was_legalized_is_kept_as_long_as_the_program() -> None:
+    program = captured(nn.ReLU(), torch.zeros(1, 3))
+    first = legalized(program, precision="float16", float32=("relu",))
+    assert legalized(program, precision="float16") is first
+    assert legalized(program) is first
     gone = weakref.ref(program)
     del program, first
     gc.collect()

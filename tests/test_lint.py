@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import random
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -12,12 +13,13 @@ import mil_fuzz
 import pytest
 import torch
 from fuseport.export.formats import to_coreml
-from fuseport.export.lint import NotLinted, lint
+from fuseport.export.lint import NotLinted, lint, rule_views
 from fuseport.export.page.write import render
 from fuseport.export.report import report_json
 from fuseport.export.request import Request
 from fuseport.export.waivers import Waiver, WaiverError, read_waivers
 from fuseport.models.swiftformer import AdditiveAttention
+from fuseport.reparam import RULES
 from mil_build import Program, Ref
 from test_cli import run
 from torch import Tensor, nn
@@ -70,6 +72,11 @@ def test_the_textbook_case_and_the_form_that_mends_it(tmp_path: Path) -> None:
     torch.testing.assert_close(AsPublished(ours)(x).transpose(1, 2).view_as(x), ours(x), rtol=1e-5, atol=1e-5)
     assert wasted["published"] >= 1024 * 62
     assert wasted["ours"] == 0
+
+
+def test_what_mends_a_finding_is_a_rule_of_exports() -> None:
+    named = {name for view in rule_views() for name in re.findall(r"rule ([a-z-]+)", view.mended_by)}
+    assert {"token-map", "late-split"} <= named <= {rule.NAME for rule in RULES}
 
 
 def test_findings_name_the_module_they_came_from(tmp_path: Path) -> None:

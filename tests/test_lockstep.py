@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from fuseport.reparam import RULES, FoldError, capture, driver, fold, lockstep
+from fuseport.reparam import RULES, FoldError, capture, driver, fold, lockstep, no_effect
 from fuseport.reparam.graph import copy_of, double, put
 from fuseport.reparam.lockstep import deviation
-from fuseport.reparam.proof import relative_error, run_float64
+from fuseport.reparam.proof import region, relative_error, run_float64
 from graphs import ready
 from test_rules_fuzz import off_by
 from torch import Tensor, nn
@@ -201,3 +201,89 @@ def test_stretches_of_convolutions_are_run_on_a_piece(monkeypatch: pytest.Monkey
     x = torch.randn(1, 4, 32, 32)
     fold(capture(ready(Deep()), (x,)), RULES)
     assert seen == [(1, 4, 3, 3)] * 2
+
+
+class Idle(nn.Module):
+    """A layer behind a call that changes nothing, and one whose second input lends its shape."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.drop = nn.Conv2d(4, 4, 1), nn.Dropout(0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(self.drop(x.sin()))
+
+
+def _regions(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The operators of every region that runs from now on."""
+    seen: list[list[str]] = []
+    run = lockstep.run_region
+
+    def watched(module: GraphModule, values: Mapping[Node, Any], outputs: Sequence[Node]) -> tuple[Any, ...]:
+        seen.append([node.name for node in region(outputs, values) if node.op != "get_attr"])
+        return run(module, values, outputs)
+
+    monkeypatch.setattr(lockstep, "run_region", watched)
+    return seen
+
+
+def test_where_a_call_without_effect_is_gone_that_alone_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    captured, work, origin, x = _pair(Idle())
+    (sin,), (drop,), (conv,) = (_named(work, name) for name in ("sin", "dropout", "conv2d"))
+    conv.replace_input_with(drop, sin)
+    del origin[drop]
+    work.graph.erase_node(drop)
+    seen = _regions(monkeypatch)
+    assert deviation(captured, work, origin, [x]) == 0
+    assert sorted(seen) == [[], ["dropout"]]
+
+
+def test_each_of_two_calls_that_read_the_same_is_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(no_effect, "_COPIES", (*no_effect._COPIES, "exp"))
+
+    class Both(Idle):
+        def forward(self, x: Tensor) -> Tensor:
+            x = x.sin()
+            return torch.cat([self.drop(x).cos(), x.exp().cos(), self.drop(x).tan()])
+
+    captured, work, origin, x = _pair(Both())
+    (sin,) = _named(work, "sin")
+    for gone in (*_named(work, "dropout"), *_named(work, "exp")):
+        gone.replace_all_uses_with(sin, propagate_meta=False)
+    assert deviation(captured, work, origin, [x]) > 0.1
+
+
+def test_a_call_that_is_gone_and_had_an_effect_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even if the rule that takes such calls away holds it for one without."""
+    monkeypatch.setattr(no_effect, "_COPIES", (*no_effect._COPIES, "exp"))
+
+    class Loud(Idle):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.conv(x.sin().exp())
+
+    captured, work, origin, x = _pair(Loud())
+    (sin,), (exp,), (conv,) = (_named(work, name) for name in ("sin", "exp", "conv2d"))
+    conv.replace_input_with(exp, sin)
+    assert deviation(captured, work, origin, [x]) > 0.1
+
+
+def test_a_value_that_lends_its_shape_alone_keeps_nothing_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Lent(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.sin() * x.mean((2, 3), keepdim=True).exp().expand_as(x.cos())
+
+    reals: list[torch.dtype] = []
+    steps = lockstep.steps
+
+    def watched(module: GraphModule, inputs: Sequence[Tensor], *, real: torch.dtype) -> Any:
+        reals.append(real)
+        return steps(module, inputs, real=real)
+
+    monkeypatch.setattr(lockstep, "steps", watched)
+    captured, work, origin, x = _pair(Lent())
+    (expanded,), (mul,) = _named(work, "expand_as"), _named(work, "mul")
+    mul.replace_input_with(expanded, expanded.all_input_nodes[0])
+    assert deviation(captured, work, origin, [x]) == 0
+    assert reals == [torch.float32]
+    mul.args = (mul.args[0], mul.args[0])
+    assert deviation(captured, work, origin, [x]) > 0.1

@@ -104,6 +104,21 @@ def test_keeps_all_or_the_named_values(tmp_path: Path) -> None:
     assert model.run({"x": x}).values == {}
 
 
+def test_streams_values_as_they_are_made_and_stops_behind_the_last(tmp_path: Path) -> None:
+    program = Program()
+    program.input("v0", (3,))
+    for i in range(4):
+        program.op("square", (f"v{i + 1}", (3,), "fp32"), x=Ref(f"v{i}"))
+    program.op("matmul", ("v5", (3, 3), "fp32"), x=Ref("v4"), y=Ref("v4"))  # contradicts its declaration
+    program.output("v5")
+    model = mil.load(program.save(tmp_path / "m.mlpackage"))
+    found = list(model.stream({"v0": np.array([1.0, 2.0, -1.0])}, ["v4", "v2"]))
+    assert [name for name, _ in found] == ["v2", "v4"]
+    np.testing.assert_array_equal(found[1][1], [1, 2.0**16, 1])
+    with pytest.raises(mil.ExecutionError, match="matmul 'v5'"):
+        list(model.stream({"v0": np.ones(3)}, ["v5"]))
+
+
 def test_lets_go_of_tensors_after_their_last_use(tmp_path: Path) -> None:
     """A chain of 50 operators never holds more than the input and the result of one."""
     program = Program()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from fuseport.reparam import CaptureError, capture
-from fuseport.reparam.not_captured import require_fixed_sizes
+from fuseport.reparam.not_captured import require_fixed_sizes, require_repeatable
 from torch import Tensor, nn
 
 X = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -179,3 +179,53 @@ def test_sizes_that_only_a_run_tells(kind: type[nn.Module], what: str) -> None:
 def test_fixed_sizes_pass() -> None:
     module = nn.Conv2d(3, 3, 1).eval()
     require_fixed_sizes(module, capture(module, (X,)))
+
+
+class Noise(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x + 0.1 * torch.randn_like(x)  # stops here
+
+
+class Uncertain(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.dropout(x, 0.1)  # stops here
+
+
+class Attention(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.scaled_dot_product_attention(x, x, x, dropout_p=0.1)  # stops here
+
+
+class Idle(nn.Module):
+    """Nothing is drawn at inference, or what is drawn reaches no output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drop, self.rnn = nn.Dropout(0.5), nn.GRU(8, 4, num_layers=2, dropout=0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        torch.rand(3)
+        y = nn.functional.scaled_dot_product_attention(x, x, self.drop(x))
+        y = nn.functional.rrelu(nn.functional.dropout(y, 0.0, training=True), training=False)
+        return self.rnn(y[0])[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "advice"),
+    [
+        (Noise, "draw them once, as a buffer, or take them as an input"),
+        (Uncertain, "switch the dropout off unless self.training"),
+        (Attention, "switch the dropout off unless self.training"),
+    ],
+)
+def test_random_draws_are_refused(kind: type[nn.Module], advice: str) -> None:
+    module = kind().eval()
+    with pytest.raises(CaptureError, match=f"^no file can be held against {kind.__name__}.*{advice}") as caught:
+        require_repeatable(module, capture(module, (X,)))
+    assert f"test_not_captured.py:{_line(kind)}" in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore:The tensor attributes")  # torch, of the weights of a GRU
+def test_what_draws_nothing_passes() -> None:
+    module = Idle().eval()
+    require_repeatable(module, capture(module, (X,)))

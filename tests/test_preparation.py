@@ -44,6 +44,18 @@ def test_exchanged_channels_are_named_alone_and_with_another_mistake(told: str, 
     assert explained(model(reaches)["logits"]) == told
 
 
+@pytest.mark.parametrize(("share", "named"), [(0.01, True), (0.035, True), (0.08, False)])
+def test_what_rounding_costs_may_be_left_as_well_but_never_much(share: float, named: bool) -> None:
+    """A mistake that moves the outputs by little leaves the file's own rounding beside it."""
+    truth, wrong = model(RIGHT.normalised)["logits"], model(SWAPPED_PIXELS.normalised)["logits"]
+    noise = np.random.default_rng(1).normal(size=truth.shape)
+    noise *= share * np.linalg.norm(wrong - truth) / np.linalg.norm(noise)
+    rounded = {"logits": truth + noise}
+    options = {"truth": {"logits": truth}, "artifact": {"logits": wrong + noise}}
+    assert (explain_preparation(model, PIXELS, MEAN, STD, **options, rounded=rounded) == SWAPPED) is named
+    assert (explain_preparation(model, PIXELS, MEAN, STD, **options) == SWAPPED) is (share < 0.02)
+
+
 def test_a_wrong_network_is_not_put_down_to_the_preparation() -> None:
     truth = model(RIGHT.normalised)["logits"]
     noise = np.random.default_rng(1).normal(size=truth.shape)

@@ -25,6 +25,7 @@ from fuseport.export.request import Request
 from fuseport.export.stages import Stages
 from fuseport.export.subject import model_input, subject
 from fuseport.models import swag
+from fuseport.models.tokens.choose import Decision
 from fuseport.reparam import RULES, capture, fold
 from fuseport.validate.parity import compare
 from golden_weights import assert_close, image
@@ -57,6 +58,38 @@ def test_rounded_and_blurred_models_are_near_the_model_and_differ_from_it() -> N
     for found in neighbours(folded, (x,), "float32"):
         assert_close(found[0], expected, 1e-4)
     assert all(torch.equal(value, before[name]) for name, value in folded.state_dict().items())
+
+
+class Above(Decision):
+    """Whether each of its numbers reaches one that float16 rounds down to 2."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("least", torch.full((64,), 2.0005))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x >= self.least).to(torch.int32)
+
+
+class Switch(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.above = Above()
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return x, self.above(x)
+
+
+def test_constants_that_choices_read_stay_as_they_are() -> None:
+    two = torch.full((1, 64), 2.0)  # a whole number, which no noise moves
+    graph = capture(Switch().eval(), (two,))
+    for found in (
+        answers_of_rounded_values(graph, (two,)),
+        answers_of_rounded_weights(graph, (two,)),
+        *neighbours(graph, (two,), "float16"),
+        *neighbours(graph, (two,), "float16", weights_only=True),
+    ):
+        assert not found[1].any()
 
 
 def test_a_batch_that_is_fixed_is_filled_up() -> None:

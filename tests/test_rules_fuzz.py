@@ -175,6 +175,7 @@ class AllPlaces(nn.Module):
         super().__init__()
         self.convs = nn.ModuleList(nn.Conv2d(WIDTH, WIDTH, 1) for _ in range(7))
         self.norm, self.last, self.one_group = nn.BatchNorm2d(WIDTH), nn.BatchNorm2d(WIDTH), nn.GroupNorm(1, WIDTH)
+        self.fixed = nn.InstanceNorm2d(WIDTH, affine=True, track_running_stats=True)
         self.kernel = nn.Linear(1, WIDTH, bias=False)
         self.multiplied = nn.Sequential(
             nn.Conv2d(WIDTH, 8, 3, padding=1, groups=WIDTH), nn.ReLU(), nn.Conv2d(8, WIDTH, 1)
@@ -198,7 +199,7 @@ class AllPlaces(nn.Module):
         x = x.relu() / x.mean(1, keepdim=True).exp().expand_as(x)
         x = torch.cat([part.flatten(2) for part in x.split((1, WIDTH - 1), 1)], 1).transpose(1, 2)
         x = (x.sigmoid() @ self.product).transpose(1, 2).reshape(-1, WIDTH, SIDE, SIDE)
-        x = self.convs[4](self.last(x.relu()))
+        x = self.convs[4](self.last(self.fixed(x).relu()))
         return self.convs[6](self.convs[5](self.one_group(x.relu())))
 
 

@@ -14,6 +14,7 @@ TORCH = 'File "/home/u/env/lib/python3.11/site-packages/torch/nn/modules/conv.py
     [
         (f'File "/home/u/work/net.py", line 7, in forward\n    x\n{TORCH}', "work/net.py:7"),
         ('File "/e/lib/site-packages/timm/layers/mlp.py", line 44, in forward\n    x', "timm/layers/mlp.py:44"),
+        ('File "/home/u/work/net.py", line 7, in forward\n    x\nFile "<eval_with_key>.5", line 9', "work/net.py:7"),
         (TORCH, ""),
         (None, ""),
     ],

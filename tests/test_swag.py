@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
-from fuseport.models.swag import VARIANTS, build, from_timm, is_fused, is_timm
-from fuseport.models.swag_rows import ROWS, Row, rows_of
-from fuseport.models.swag_vit import SIZES, SwagViT
+from fuseport.models.swag import VARIANTS, _spelled, build, from_timm, is_fused, is_timm
+from fuseport.models.swag_rows import PREFIXES, ROWS, Row, rows_of
+from fuseport.models.swag_vit import SIZES, SwagViT, vit_shape
+from fuseport.models.tokens import create
 from fuseport.models.tokens.evit import EViT
 from fuseport.models.tokens.tome import ToMe
 from fuseport.models.variant import Variant
@@ -57,6 +60,21 @@ def test_a_preset_sets_its_rows_options(row: Row) -> None:
     for option, value in row.options.items():
         held = getattr(model.reduction, option, value)
         assert held == value or isinstance(held, range), option
+
+
+@pytest.mark.parametrize("variant", [v for v in VARIANTS if "preset" in v.model_args], ids=lambda v: v.name)
+def test_what_is_told_of_a_preset_is_what_it_sets(variant: Variant) -> None:
+    told = variant.model_args["preset"]
+    rows = [row for row in ROWS if variant.name == f"{PREFIXES[row.method]}vit_{row.size}_in1k"]
+    assert told.startswith("row of the seed's table" if rows[0].gflops else "ours")
+    for row in rows:
+        (written,) = re.findall(rf"\b{re.escape(row.preset)} \(([^)]*)\)", told)
+        given = dict(pair.split("=") for pair in written.split())
+        assert given.keys() == row.options.keys()
+        create(row.method, vit_shape(SIZES[row.size]), **{name: _spelled(text) for name, text in given.items()})
+        assert [str(_spelled(text)).strip("()") for text in given.values()] == [
+            str(value).strip("()").replace(" ", "").rstrip(",") for value in row.options.values()
+        ]
 
 
 def test_options_replace_the_presets_and_may_be_text() -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from fuseport import mil
 from fuseport.export.formats import to_coreml, to_onnx
+from fuseport.export.lowering.legalize import kept_wide, legalized
 from fuseport.export.request import Request
 from fuseport.models.swag_vit import SwagViT
 from fuseport.models.tokens.attach import attach
@@ -164,11 +165,28 @@ def test_onnx_of_every_golden_case(name: str, tmp_path: Path) -> None:
     assert_same(onnx_answers(program, names, pictures(name), tmp_path), expected)
 
 
-@pytest.mark.slow
-@every_method
-def test_core_ml_takes_it_in_half_precision(method: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "method", [pytest.param(name, marks=() if name == "smyrf" else pytest.mark.slow) for name in SETTINGS]
+)
+def test_core_ml_chooses_in_float32_in_half_precision(method: str, tmp_path: Path) -> None:
     program, names, expected = captured(method)
-    answers = core_ml_answers(program, names, image((1, 3, 64, 64), "A"), tmp_path, "float16")
+    artifact, nodes = to_coreml.convert_traced(
+        program,
+        tmp_path / "model.mlpackage",
+        Request(precision="float16"),
+        {},
+        input_names=("image",),
+        output_names=names,
+        export_id="test",
+    )
+    model, wide = mil.load(artifact.path), kept_wide(legalized(program, precision="float16"))
+    types = {made.name: made.type.dtype for step in model.function.block.operations for made in step.outputs}
+    chosen = {str(types[tensor]) for tensor, node in nodes.items() if node in wide and tensor in types}
+    assert bool(chosen) == (method != "none")
+    assert not [name for name in chosen if "fp16" in name]
+    assert any("fp16" in str(kind) for kind in types.values())
+    answers = model.predict({"image": image((1, 3, 64, 64), "A").numpy()})
     assert all(
-        overlap(ours.numpy(), theirs.numpy()) > 0.5 for ours, theirs in zip(answers[1:], expected[1:], strict=True)
+        overlap(np.asarray(answers[name]), theirs.numpy()) > 0.9
+        for name, theirs in zip(names[1:], expected[1:], strict=True)
     )

@@ -94,8 +94,19 @@ L16 = vit_shape(SIZES["l16"])
         (
             "smyrf",
             {"cluster": 1024},
-            "cluster must divide rounds x heads x tokens = 32 x 16 x 1025; 1024 does not",
+            "cluster must divide rounds x heads x tokens = 32 x 16 x 1025, as 1025 does; got 1024",
         ),
+        (
+            "smyrf",
+            {"cluster": 60},
+            "cluster must divide rounds x heads x tokens = 32 x 16 x 1025, as 64 does; got 60",
+        ),
+        (
+            "smyrf",
+            {"cluster": 64, "seed": "x"},
+            f"seed must be a whole number from 0 to {2**63 - 1}; got 'x'",
+        ),
+        ("act", {"q_hashes": 8, "seed": -1}, f"seed must be a whole number from 0 to {2**63 - 1}; got -1"),
         ("smyrf", {"cluster": 0}, "cluster must be a whole number from 1 to 1025 (the network has 1025 tokens); got 0"),
         ("smyrf", {"cluster": 64, "rounds": 0}, "rounds must be a whole number from 1 to 1024; got 0"),
         (

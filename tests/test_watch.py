@@ -47,6 +47,17 @@ def test_the_life_of_a_baseline(project: Path, capsys: pytest.CaptureFixture[str
     assert json.loads(capsys.readouterr().out)["watched"]["drifts"] == []
 
 
+def test_a_baseline_that_cannot_be_kept_or_whose_files_are_gone_is_said_before_the_check(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert check(NET, "--update-baseline", "--baseline", "nowhere/b.json") == 2
+    assert "--baseline nowhere/b.json is in a folder that does not exist" in capsys.readouterr().err
+    assert check(NET, "--update-baseline", "--quiet") == 0
+    (project / NET).unlink()
+    assert check("--baseline", BASELINE) == 2
+    assert f"{NET}: named by {BASELINE}, but there is no such file" in capsys.readouterr().err
+
+
 def test_a_failed_file_never_becomes_the_baseline(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     doubling(project / NET, factor=2.1)
     assert check(NET, "--update-baseline") == 1

@@ -11,6 +11,9 @@ measured, whatever the method: the model is run again with noise of FACTOR times
 2. The artifact has to agree on the settled labels. Some margins are small without a neighbour showing it, so as many
    labels may differ as FACTOR times the most in which one neighbour stands alone against all other runs.
 3. All in all it may miss an overlap of 1 by FACTOR times what the worst neighbour misses.
+4. Where many labels hang on rounding (in sorted rows, say, where each rank is some token's) one of them says nothing,
+   but their number is a measurement: if every neighbour changes at least MANY and none EVEN times as many as another,
+   then the artifact may change FACTOR times as many as the model does that is rounded to its precision (*cost*).
 
 The overlap of two runs is the share of equal labels among the tokens that either of them kept; for kept against dropped
 that is intersection over union (Jaccard).
@@ -29,6 +32,8 @@ FACTOR = 3.0
 
 LEAST_SETTLED = 0.5
 
+MANY, EVEN = 300, 1.25
+
 
 def overlap(ours: NDArray, theirs: NDArray) -> float:
     """The share of equal labels among the tokens that one side or the other kept (label not 0), 0 to 1."""
@@ -46,10 +51,18 @@ def unexplained(runs: Sequence[NDArray]) -> int:
     return max(int(np.sum(settled([*runs[:i], *runs[i + 1 :]]) & (run != runs[i - 1]))) for i, run in enumerate(runs))
 
 
+def measured(truth: NDArray, neighbours: Sequence[NDArray], cost: NDArray) -> int | None:
+    """How many labels rounding changes, by the run that is rounded, if that many are no accident."""
+    moved = [int(np.sum(run != truth)) for run in (*neighbours, cost)]
+    *near, own = moved
+    return own if min(moved) >= MANY and max(near) <= EVEN * min(near) else None
+
+
 def judge_choices(
-    truth: NDArray, reference: NDArray, artifact: NDArray, neighbours: Sequence[NDArray]
+    truth: NDArray, reference: NDArray, artifact: NDArray, neighbours: Sequence[NDArray], cost: NDArray | None = None
 ) -> tuple[Literal["passed", "failed", "not judged"], str, float]:
-    """Verdict, reason and overlap of one output of labels; the runs of the model are in float64, float32, and noisy.
+    """Verdict, reason and overlap of one output of labels; the runs of the model are in float64, float32, and noisy,
+    and `cost` is rounded to the artifact's precision.
 
     Raises a ValueError without neighbours: nothing would be known of the margins.
     """
@@ -64,6 +77,10 @@ def judge_choices(
         return "failed", f"{told}, and rounding explains {allowed}", share
     if share < least:
         return "failed", f"{told}, and the overlap should be at least {least:.4f}", share
+    changed, rounding = int(np.sum(artifact != truth)), None if cost is None else measured(truth, neighbours, cost)
+    if rounding is not None and changed > FACTOR * rounding:
+        return "failed", f"{told}; it changes {changed} labels, and rounding alone {rounding}", share
     if sure.mean() < LEAST_SETTLED:
         return "not judged", f"rounding alone changes {np.sum(~sure)} of {sure.size} labels", share
-    return "passed", f"{told} ({allowed} may), {np.sum(~sure)} hang on rounding", share
+    alone = "" if rounding is None else f", which alone changes {rounding} and here {changed}"
+    return "passed", f"{told} ({allowed} may), {np.sum(~sure)} hang on rounding{alone}", share

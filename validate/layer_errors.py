@@ -48,6 +48,9 @@ WEIGHTED = ("conv", "linear", "addmm")
 ANOTHER, NEARLY, FEWEST = 0.3, 0.8, 3
 """Another model: so much is added (other weights give 1.4), by such a share of the layers with weights, of so many."""
 
+HALF = 0.5
+"""Another model too: so many of the layers with weights give values of a size that no tensor of the file has."""
+
 NAMED = 3
 """Places that a sentence names; the rest are counted."""
 
@@ -74,6 +77,8 @@ class Layer:
     excess: float
     largest: float
     """The largest magnitude that the model would have here, on the artifact's inputs of this layer."""
+    skipped: int = 0
+    """Layers with weights between the compared tensors before it and it: their own tensors could not be joined."""
 
     @property
     def jumps(self) -> bool:
@@ -141,18 +146,32 @@ def first_jump(layers: Iterable[Layer]) -> Layer | None:
     return next((layer for layer in layers if layer.jumps), None)
 
 
-def explain(layers: Sequence[Layer]) -> str:
-    """One sentence for people: the first jump and how many others there are, or what else the error comes from."""
+def _told(jump: Layer) -> str:
+    if not jump.skipped:
+        return (
+            f"the error jumps at {jump.place}: from {jump.inputs_error:.1e} at its inputs to {jump.error:.1e}; "
+            f"this layer alone adds {jump.added:.1e}, rounding would {jump.cost:.1e}"
+        )
+    return (
+        f"the error jumps at {jump.place}, or in the {jump.skipped} before it that could not be compared: from "
+        f"{jump.inputs_error:.1e} ahead of them to {jump.error:.1e}; they add {jump.added:.1e}, rounding would "
+        f"{jump.cost:.1e}"
+    )
+
+
+def explain(layers: Sequence[Layer], strange: float = 0.0) -> str:
+    """One sentence for people: the first jump and how many others there are, or what else the error comes from.
+
+    `strange` is the share of the model's layers with weights whose size no tensor of the file has.
+    """
     found = first_jump(layers)
+    if strange >= HALF:
+        return f"this looks like another model: of {strange:.0%} of the layers no tensor of the file has the size"
     if is_another(layers):
         return "this looks like another model, or other weights: nearly every layer computes something else"
     if found is not None:
         others = sum(layer.jumps for layer in layers) - 1
-        return (
-            f"the error jumps at {found.place}: from {found.inputs_error:.1e} at its inputs to {found.error:.1e}; "
-            f"this layer alone adds {found.added:.1e}, rounding would {found.cost:.1e}"
-            + (f"; so it does at {others} more" if others else "")
-        )
+        return _told(found) + (f"; so it does at {others} more" if others else "")
     over = [layer for layer in layers if layer.overflows and np.isfinite(layer.largest)]
     if over:
         places = [f"{layer.place}, whose largest value is {layer.largest:.3g}" for layer in over[:NAMED]]

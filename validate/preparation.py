@@ -3,7 +3,8 @@
 Most wrong exports of vision models are right networks behind a wrong preparation: red and blue exchanged, 0..255 where
 0..1 was meant, a mean that is not subtracted. Such a file computes f(g(p)), with f the model, p the picture and g the
 wrong preparation. So the model is run on g(p) for each g of a table. The one that leaves least of the error is named if
-it leaves at most REST of it: a wrong weight inside the network is not explained by any of them.
+it leaves at most REST of it, besides what rounding to the file's precision costs where that is known: a wrong weight
+inside the network is not explained by any of them.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-REST = 0.02
-"""Share of the error that the right explanation may leave: what float16 costs, and far less than what two mistakes that
-look alike have between them (a first layer of twice its size looks like a picture in -1..1, but for 0.08)."""
+REST, MOST = 0.02, 0.06
+"""Share of the error that the right explanation may leave: far less than what two mistakes that look alike have between
+them (a first layer of twice its size looks like a picture in -1..1, but for 0.08), so never above the second."""
 
 Array = NDArray[np.float64]
 Outputs = Mapping[str, NDArray]
@@ -82,11 +83,13 @@ def explain_preparation(
     *,
     truth: Outputs,
     artifact: Outputs,
+    rounded: Outputs | None = None,
 ) -> str | None:
     """One clause on how the file's preparation differs from (pixels - mean) / std, or None if that is not its fault.
 
     `pixels` (N, C, H, W) in 0..1; `truth` and `artifact` are the float outputs of model and file on them, with equal
-    names. The model is run once for each mistake that could be made with so many channels.
+    names; `rounded` is the model's, rounded as the file is, if that is known. The model is run once for each mistake
+    that could be made with so many channels.
     """
     names = [name for name in truth if name in artifact and artifact[name].shape == truth[name].shape]
     names = [name for name in names if truth[name].dtype.kind == "f" and np.isfinite(artifact[name]).all()]
@@ -97,7 +100,8 @@ def explain_preparation(
         told: _left(run, reaches, artifact, names, error) for told, reaches in _reaching(_prepared(pixels, mean, std))
     }
     told = min(left, key=lambda name: left[name], default=None)
-    return told if told is not None and left[told] <= REST else None
+    rest = REST + (0.0 if rounded is None else _distance(truth, rounded, names) / error)
+    return told if told is not None and left[told] <= min(rest, MOST) else None
 
 
 def _prepared(pixels: NDArray, mean: Sequence[float], std: Sequence[float]) -> Prepared:

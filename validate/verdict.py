@@ -87,9 +87,8 @@ def judge(runs: Runs, precision: str, tolerance: Tolerance | None) -> Finding:
     if not truth.size:
         return Finding("not judged", "the output is empty", fault=True)
     if runs.labels:
-        verdict, reason, share = judge_choices(
-            truth, truth if runs.reference is None else runs.reference, artifact, runs.neighbours
-        )
+        reference = truth if runs.reference is None else runs.reference
+        verdict, reason, share = judge_choices(truth, reference, artifact, runs.neighbours, runs.cost)
         return Finding(verdict, reason, overlap=share)
     return _judge_floats(runs, precision, tolerance) if expected == "float" else _judge_exact(runs)
 

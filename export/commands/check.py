@@ -83,6 +83,7 @@ def command(**options: Any) -> None:
 
 def _checked(options: dict[str, Any], announce: Callable[[str], None]) -> CheckReport:
     """The check, with or without a baseline; what cannot be used is wrong usage."""
+    from ...reparam.not_captured import UnrepeatableError
     from ..artifact import NotConverted
     from ..recheck.recheck import recheck
     from ..recheck.watch import watch
@@ -94,7 +95,7 @@ def _checked(options: dict[str, Any], announce: Callable[[str], None]) -> CheckR
             return recheck(asked, announce=announce)
         update = options["update_baseline"]
         return watch(asked, baseline, update=update, tolerance=accepted, announce=announce)
-    except NotConverted:
+    except (NotConverted, UnrepeatableError):
         raise
     except ValueError as error:
         raise click.UsageError(str(error)) from error
@@ -109,6 +110,8 @@ def _baseline(options: dict[str, Any]) -> tuple[Path | None, Accepted | None]:
         raise click.UsageError("--reason says why --atol or --rtol is right; give it with one, and --update-baseline")
     if not options["artifacts"] and path is None:
         raise click.UsageError("nothing to check: name .onnx or .mlpackage files, or --baseline FILE that names them")
+    if options["update_baseline"] and path is not None and not path.absolute().parent.is_dir():
+        raise click.UsageError(f"--baseline {path} is in a folder that does not exist; make it, or choose another")
     if path is None or not own:
         return path, None
     if not options["update_baseline"]:

@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 
 
 def precision(program: ExportedProgram, request: Request) -> Any:
-    """What is rounded to half precision: everything, but for the nodes of a `Decision` and those asked for."""
+    """What is rounded to half precision: everything but for the nodes that are `kept_wide`."""
     import coremltools as ct
     from coremltools.converters.mil.mil.scope import ScopeSource
 
-    from ...models.tokens.choose import in_decision
+    from ..lowering.legalize import kept_wide
 
-    asked = set(request.float32)
-    kept = {number for number, node in enumerate(program.graph.nodes) if in_decision(node) or node.name in asked}
+    wide = kept_wide(program, request.float32)
+    kept = {number for number, node in enumerate(program.graph.nodes) if node.name in wide}
     if request.precision == "float32" or not kept:
         return ct.precision[request.precision.upper()]
 

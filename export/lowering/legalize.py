@@ -7,6 +7,7 @@ applies them, refuses what has no right form, and brings the constants of a floa
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -15,6 +16,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 from torch.fx.node import map_aggregate
 
+from ...models.tokens.choose import in_decision
 from ...reparam.graph import operator_name
 from ..artifact import NotConverted
 from ..source_line import source_line
@@ -34,30 +36,49 @@ UNREAD = ((aten.searchsorted, "sorter"), (aten.sum, "dtype"), (aten.mean, "dtype
 """Arguments that coremltools does not read, and that nothing here can replace."""
 
 
-_MADE: WeakKeyDictionary[ExportedProgram, dict[str, tuple[tuple[str, ...], ExportedProgram]]] = WeakKeyDictionary()
-"""Program → precision → the nodes that were asked to stay in float32, and the legalized program."""
+@dataclass
+class _Made:
+    """What was made of a program: its legal form, whether float16 can hold all constants of that, and if not the last
+    form for float16, with the nodes that were asked to stay in float32."""
+
+    legal: ExportedProgram
+    fits: bool | None = None
+    narrow: ExportedProgram | None = None
+    asked: tuple[str, ...] = ()
+
+
+_MADE: WeakKeyDictionary[ExportedProgram, _Made] = WeakKeyDictionary()
 
 
 def legalized(
     program: ExportedProgram, *, precision: str = "float32", float32: Collection[str] = ()
 ) -> ExportedProgram:
     """`legalize`, whose result is kept for as long as `program` is and shared: the converter and each check ask for it,
-    and it takes longer than the checks do. It is to be read only.
+    and it takes longer than the checks do. It is to be read only. Where float16 can hold every constant, which is
+    usual, all precisions share one.
     """
-    made = _MADE.setdefault(program, {})
+    if program not in _MADE:
+        _MADE[program] = _Made(legalize(program))
+    made = _MADE[program]
+    if precision != "float16":
+        return made.legal
+    if made.fits is None:
+        made.fits = _fits_float16(made.legal)
+    if made.fits:
+        return made.legal
     asked = tuple(sorted(float32))
-    if precision not in made or made[precision][0] != asked:
-        made[precision] = asked, legalize(program, precision=precision, float32=float32)
-    return made[precision][1]
+    if made.narrow is None or made.asked != asked:
+        made.narrow, made.asked = legalize(program, precision=precision, float32=float32), asked
+    return made.narrow
 
 
 def legalize(program: ExportedProgram, *, precision: str = "float32", float32: Collection[str] = ()) -> ExportedProgram:
     """The same function in operators that coremltools converts right; `program` itself stays as it is.
 
     `precision` is that of the ML Program: in float16, finite constants beyond its range become its largest number (the
-    usual "minus infinity" of an attention mask; as an infinity it gives NaN), but for those that the nodes named in
-    `float32` read. Raises NotConverted, naming operator and module, where something would be ignored that has no other
-    form, and for a weight that float16 cannot hold.
+    usual "minus infinity" of an attention mask; as an infinity it gives NaN), but for those that the nodes of a choice
+    and those named in `float32` read. Raises NotConverted, naming operator and module, where something would be ignored
+    that has no other form, and for a weight that float16 cannot hold.
     """
     defaults = torch.export.default_decompositions()
     legal = program.run_decompositions(
@@ -69,8 +90,13 @@ def legalize(program: ExportedProgram, *, precision: str = "float32", float32: C
         _refuse(node, legal)
     _refuse_ranks(legal)
     if precision == "float16":
-        _bound_constants(legal, float32)
+        _bound_constants(legal, kept_wide(legal, float32))
     return legal
+
+
+def kept_wide(program: ExportedProgram, asked: Collection[str] = ()) -> frozenset[str]:
+    """Names of the nodes that a float16 file keeps in float32: those of a `Decision`, and those asked for."""
+    return frozenset(node.name for node in program.graph.nodes if in_decision(node) or node.name in asked)
 
 
 def indexes_beyond_int16(program: ExportedProgram) -> bool:
@@ -169,6 +195,17 @@ def _read_by(program: ExportedProgram, readers: Collection[str]) -> set[str]:
     }
     reading = [node for node in program.graph.nodes if node.name in readers]
     return {named[read.name] for node in reading for read in node.all_input_nodes if read.name in named}
+
+
+def _fits_float16(program: ExportedProgram) -> bool:
+    """Whether `_bound_constants` would leave the program as it is."""
+    numbers: list[float] = []
+    for node in program.graph.nodes:
+        map_aggregate((node.args, node.kwargs), lambda one: numbers.append(one) if isinstance(one, float) else None)
+    stored = (value for held in (program.constants, program.state_dict) for value in held.values())
+    return not any(FLOAT16_MAX < abs(number) < float("inf") for number in numbers) and not any(
+        isinstance(value, Tensor) and value.is_floating_point() and _exceeds_float16(value) for value in stored
+    )
 
 
 def _exceeds_float16(value: Tensor) -> bool:

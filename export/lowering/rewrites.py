@@ -1,9 +1,9 @@
 """Operators that coremltools 9.0 converts silently wrong, or not at all, said in operators that it converts right.
 
 Its torch.export frontend drops arguments (`alpha=`, `approximate=`, `value=`), its passes take x // 1 for x, its
-reciprocal adds 1e-4 to the divisor, its triu multiplies an infinite mask by zero. An entry of REWRITES is a plain
-PyTorch function with the operator's own signature, used as a decomposition: it returns NotImplemented where that one
-comes through as it is. For the operators in EXPANDED torch's own decomposition serves.
+reciprocal adds 1e-4 to the divisor, its triu multiplies an infinite mask by zero, its RMS norm scales ε. An entry of
+REWRITES is a plain PyTorch function with the operator's own signature, used as a decomposition: it returns
+NotImplemented where that one comes through as it is. For the operators in EXPANDED torch's own decomposition serves.
 
 The reports behind them, by number in apple/coremltools: alpha 2573, x // 1 2762, triu 2771, atan2 2769, diagonal 2565,
 reciprocal 2773, integers 2733, log_softmax 2728, gelu 2863. The others were found by converting small modules and
@@ -12,6 +12,7 @@ running them against PyTorch.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -70,6 +71,12 @@ def _clamp(self: Tensor, min: Any = None, max: Any = None) -> Any:
     return raised if max is None else torch.where(raised > max, max, raised)
 
 
+def _div(self: Tensor, other: Any) -> Any:
+    """coremltools multiplies by the reciprocal; said so here, its rounding is one of the constants that are known."""
+    number = isinstance(other, int | float) and other != 0 and math.isfinite(other)
+    return self * (1 / other) if number and self.is_floating_point() else NotImplemented
+
+
 def _atan2(self: Tensor, other: Tensor) -> Any:
     angle = torch.atan(self / torch.where(other == 0, torch.ones_like(other), other))
     turn = torch.where(self < 0, torch.full_like(self, -torch.pi), torch.full_like(self, torch.pi))
@@ -81,6 +88,13 @@ def _gelu(self: Tensor, *, approximate: str = "none") -> Any:
         return NotImplemented
     cubic = self + 0.044715 * self * self * self
     return 0.5 * self * (1 + torch.tanh((2 / torch.pi) ** 0.5 * cubic))
+
+
+def _prelu(self: Tensor, weight: Tensor) -> Any:
+    """coremltools takes a slope for each channel in maps alone."""
+    if weight.numel() == 1 or self.ndim == 4:
+        return NotImplemented
+    return torch.where(self > 0, self, self * weight.reshape(-1, *[1] * (self.ndim - 2)))
 
 
 def _softplus(self: Tensor, beta: float = 1, threshold: float = 20) -> Any:
@@ -132,6 +146,19 @@ def _group_norm(
     per_channel = [1, channels] + [1] * len(rest)
     scaled = normal if weight is None else normal * weight.reshape(per_channel)
     return scaled if bias is None else scaled + bias.reshape(per_channel)
+
+
+def _rms_norm(
+    input: Tensor, normalized_shape: list[int], weight: Tensor | None = None, eps: float | None = None
+) -> Any:
+    """coremltools divides by the largest value, against overflow in float16, but not ε: it goes wrong below 1, and for
+    zeros gives NaN. Here what is below 1 is left as it is.
+    """
+    axes = list(range(-len(normalized_shape), 0))
+    size = input.abs().amax(axes, keepdim=True).clamp(min=1.0)
+    scaled, added = input / size, torch.finfo(input.dtype).eps if eps is None else eps
+    normal = scaled / torch.sqrt(scaled.square().mean(axes, keepdim=True) + added / size / size)
+    return normal if weight is None else normal * weight
 
 
 def _extreme(reduce: Callable[..., Tensor]) -> Callable[..., Any]:
@@ -206,16 +233,19 @@ REWRITES: dict[Any, Callable[..., Any]] = {
     aten.lerp.Tensor: _lerp,
     aten.reciprocal.default: _reciprocal,
     aten.floor_divide.default: _floor_divide,
+    aten.div.Tensor: _div,
     aten.div.Tensor_mode: _floor_divide,
     aten.atan2.default: _atan2,
     aten.clamp.default: _clamp,
     aten.gelu.default: _gelu,
+    aten.prelu.default: _prelu,
     aten.softplus.default: _softplus,
     aten.log_sigmoid.default: _log_sigmoid,
     aten.log_softmax.int: _log_softmax,
     aten._log_softmax.default: _core_log_softmax,
     aten.sum.dim_IntList: _sum,
     aten.group_norm.default: _group_norm,
+    aten.rms_norm.default: _rms_norm,
     aten.var_mean.correction: _var_mean,
     aten.argmax.default: _extreme(torch.argmax),
     aten.argmin.default: _extreme(torch.argmin),

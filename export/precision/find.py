@@ -7,37 +7,44 @@ fold another constant); where the file misses the bound that its trial met, the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from ...validate.parity import finite_number
 from ..artifact import Artifact, NotRun
-from ..formats import to_coreml
 from ..job import Job
 from ..lowering.legalize import legalized
 from ..program import Prepared
 from ..proof.check import Check, check, explained, laid_out, tolerance, yardstick
+from ..request import Request
 from ..subject import Subject, truth
 from .causes import Range, ranges
 from .plan import SCHEMA, Kept, Plan, graph_id
 from .search import Found, smallest
 from .trials import Bench, bench
 
+Convert = Callable[[Request], Artifact]
+"""Makes the Core ML file for a request, in the place of the one before."""
+
 GOALS = (0.9, 0.5, 0.25)
 """What a trial must reach, in units of the bound, at the first, second and third attempt."""
 
 
-def find_precision(job: Job, subject: Subject, prepared: Prepared, folder: Path) -> Plan:
-    """The smallest set of operators to keep in float32 so that the Core ML file of `job` passes its check.
+def find_precision(
+    job: Job, subject: Subject, prepared: Prepared, folder: Path, convert: Convert
+) -> tuple[Plan, Artifact | None]:
+    """The smallest set of operators to keep in float32 so that the Core ML file of `job` passes its check, and the file
+    that it was confirmed on, which `convert` made last.
 
-    Works in `folder`, which must exist. An empty set, with the reason, where plain float16 passes, or where float32
-    throughout would not. Raises NotConverted where there is no Core ML file at all.
+    Trials work in `folder`, which must exist. An empty set, with the reason, where plain float16 passes; the same
+    without a file where float32 throughout would not. Raises NotConverted where there is no Core ML file at all.
     """
-    attempt = _Attempt(job, subject, prepared, folder)
+    attempt = _Attempt(job, subject, prepared, convert)
     plain, checks = attempt.file(())
     if not _failed(checks):
-        return attempt.plan((), None, plain, plain, 0, "plain float16 passes its check: nothing to keep in float32")
+        reason = "plain float16 passes its check: nothing to keep in float32"
+        return attempt.plan((), None, plain, plain, 0, reason), plain
     answers = truth(subject)
     made = bench(
         prepared.program, subject, laid_out(plain, subject.feed), answers, job.request, folder, tolerance(job.checks)
@@ -51,9 +58,10 @@ def find_precision(job: Job, subject: Subject, prepared: Prepared, folder: Path)
         kept = _kept(made, found)
         artifact, checks = attempt.file([one.name for one in kept])
         if not _failed(checks):
-            return attempt.plan(kept, found.excess, artifact, plain, trials, "found by trials, confirmed on the file")
+            reason = "found by trials, confirmed on the file"
+            return attempt.plan(kept, found.excess, artifact, plain, trials, reason), artifact
     reason = f"nothing was found to keep in float32: {_why_nothing(made, _failed(checks))}"
-    return attempt.plan((), made.excess(()), plain, plain, trials, reason)
+    return attempt.plan((), made.excess(()), plain, plain, trials, reason), None
 
 
 def _why_nothing(made: Bench, last: str) -> str:
@@ -71,20 +79,12 @@ def _why_nothing(made: Bench, last: str) -> str:
 class _Attempt:
     """Makes and checks files of one job, and writes down what came of them."""
 
-    def __init__(self, job: Job, subject: Subject, prepared: Prepared, folder: Path) -> None:
-        self._job, self._subject, self._prepared, self._folder = job, subject, prepared, folder
+    def __init__(self, job: Job, subject: Subject, prepared: Prepared, convert: Convert) -> None:
+        self._job, self._subject, self._prepared, self._convert = job, subject, prepared, convert
 
     def file(self, kept: Sequence[str]) -> tuple[Artifact, tuple[Check, ...]]:
         subject, program = self._subject, self._prepared.program
-        artifact = to_coreml.convert(
-            program,
-            self._folder / f"attempt{to_coreml.SUFFIX}",
-            replace(self._job.request, float32=tuple(kept)),
-            {},
-            input_names=subject.input_names,
-            output_names=subject.output_names,
-            export_id="",
-        )
+        artifact = self._convert(replace(self._job.request, float32=tuple(kept)))
         prepared, mixed = self._prepared, (program, tuple(kept))
         ours = yardstick(subject, prepared.folded, prepared.captured, {artifact.precision}, mixed)
         return artifact, explained(check(artifact, subject, ours, self._job.checks), artifact, subject, program)

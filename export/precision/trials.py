@@ -25,7 +25,7 @@ from ...validate.parity import predict
 from ...validate.verdict import Tolerance
 from ..artifact import Artifact
 from ..formats import to_coreml
-from ..lowering.legalize import legalize, module_paths
+from ..lowering.legalize import legalized, module_paths
 from ..request import Request
 from ..source_line import source_line
 from ..subject import Subject, Values
@@ -92,8 +92,8 @@ def bench(
     tolerance: Tolerance | None,
 ) -> Bench:
     """Convert `program` for trials, into `folder`. `feed` is laid out as the package takes it."""
-    legal = legalize(program, precision="float16", float32=[node.name for node in program.graph.nodes])
-    everything = tuple(node.name for node in legal.graph.nodes)
+    everything = tuple(node.name for node in legalized(program).graph.nodes)
+    legal = legalized(program, precision="float16", float32=everything)
     wide = replace(request, precision="float16", float32=everything, labels=None)
     artifact, nodes = to_coreml.convert_traced(
         program,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from ..artifact import Artifact, NotRun
 from ..job import Checks
 from ..saved.engines import Engine, Rounds, engines
 from ..subject import Subject, Values, network_input, truth
+from .costs import Costs, Key, Makers
 from .graph_check import GRAVE, GraphError, graph_error
 from .locate import Located, locate
 from .rounded import answers_of_mixed, answers_of_rounded_values, answers_of_rounded_weights, decisions, neighbours
@@ -46,9 +48,9 @@ class Yardstick:
 
     truth: Values
     reference: Values
-    costs: dict[tuple[str, Rounds], Values]
+    costs: Costs
     """(precision, what is rounded to it) → the folded model's answers. Float32 has none: its cost is the floor."""
-    neighbours: dict[tuple[str, Rounds], list[Values]]
+    neighbours: dict[Key, list[Values]]
     """The same key → the unfolded model's answers under noise of that size; empty where it makes no choices."""
     fixed: tuple[str, ...] = ()
     """The outputs that no input reaches."""
@@ -64,50 +66,57 @@ def yardstick(
     `captured` is the graph before folding: how near its choices are to a tie must not depend on what is to be judged.
     `mixed` is the program that a float16 file is converted from, with the nodes that it keeps in float32. Without it
     the weights of the folded model are rounded, and not the constants inside operators: the graph is then not judged
-    on its own.
+    on its own. So much is only known once the file is: the costs are made when they are asked for then, else at once.
     """
     inputs, size, module = network_input(subject), subject.batch, folded.module
 
     def named(found: list[NDArray]) -> Values:
         return dict(zip(subject.output_names, found, strict=True))
 
-    costs: dict[tuple[str, Rounds], Values] = {}
+    costs = Costs({})
     if "float16" in precisions:
-        costs["float16", "all values"] = named(_of_values(module, mixed, inputs, size))
-        costs["float16", "weights"] = named(
-            answers_of_mixed(*mixed, "weights", inputs, size)
-            if mixed is not None
-            else answers_of_rounded_weights(module, inputs, size)
+        costs = Costs(
+            {
+                ("float16", "all values"): lambda: named(_of_values(module, mixed, inputs, size)),
+                ("float16", "weights"): lambda: named(_of_weights(module, mixed, inputs, size)),
+            }
         )
-    near: dict[tuple[str, Rounds], list[Values]] = {}
+    near: dict[Key, list[Values]] = {}
     if decisions(captured):
-        everywhere: list[tuple[str, Rounds]] = [(precision, "all values") for precision in sorted(precisions)]
+        everywhere: list[Key] = [(precision, "all values") for precision in sorted(precisions)]
         for key in {**dict.fromkeys(everywhere), **dict.fromkeys(costs)}:
             found = neighbours(captured, inputs, key[0], size, weights_only=key[1] == "weights")
             near[key] = [named(one) for one in found]
     fixed = tuple(
         name for name, reached in zip(subject.output_names, reached_outputs(module), strict=True) if not reached
     )
+    if mixed is not None:
+        costs.settle()
     return Yardstick(truth(subject), subject.reference, costs, near, fixed, graph=mixed is not None)
 
 
 def with_constants(ours: Yardstick, subject: Subject, mixed: Mixed) -> Yardstick:
     """The same, with the costs of a float16 file of `mixed`, whose graph can then be judged on its own."""
     inputs, size = network_input(subject), subject.batch
+
+    def made(rounds: Rounds) -> Values:
+        return dict(zip(subject.output_names, answers_of_mixed(*mixed, rounds, inputs, size), strict=True))
+
     rounded: tuple[Rounds, ...] = ("weights", "all values") if mixed[1] else ("weights",)
-    costs = {
-        ("float16", rounds): dict(
-            zip(subject.output_names, answers_of_mixed(*mixed, rounds, inputs, size), strict=True)
-        )
-        for rounds in rounded
-    }
-    return replace(ours, costs={**ours.costs, **costs}, graph=True)
+    others: Makers = {("float16", rounds): partial(made, rounds) for rounds in rounded}
+    return replace(ours, costs=ours.costs.with_others(others), graph=True)
 
 
 def _of_values(module: GraphModule, mixed: Mixed | None, inputs: Sequence[Tensor], size: int) -> list[NDArray]:
     if mixed is not None and mixed[1]:
         return answers_of_mixed(*mixed, "all values", inputs, size)
     return answers_of_rounded_values(module, inputs, size)
+
+
+def _of_weights(module: GraphModule, mixed: Mixed | None, inputs: Sequence[Tensor], size: int) -> list[NDArray]:
+    if mixed is not None:
+        return answers_of_mixed(*mixed, "weights", inputs, size)
+    return answers_of_rounded_weights(module, inputs, size)
 
 
 def check(artifact: Artifact, subject: Subject, ours: Yardstick, options: Checks) -> tuple[Check, ...]:

@@ -1,4 +1,4 @@
-"""Where a failed file goes wrong: in how its input is prepared, in its outputs, or in a layer.
+"""Where a failed file goes wrong: in how its input is prepared, in its outputs, in a layer, or as another model's.
 
 Asked in this order, since a wrong preparation makes every layer wrong, and a wrong order of classes none.
 """
@@ -29,7 +29,7 @@ SAMPLES = 2
 class Finding:
     """Where it goes wrong, and how, as a clause."""
 
-    stage: Literal["preprocessing", "output", "layer"]
+    stage: Literal["preprocessing", "output", "layer", "model"]
     what: str
 
 
@@ -39,23 +39,28 @@ def first_failed(checks: Sequence[Check]) -> int | None:
     return verdicts.index("failed") if "failed" in verdicts else None
 
 
-def findings(made: Values, subject: Subject, ours: Yardstick) -> tuple[Finding, ...]:
-    """What explains the failed outputs `made`, by their looks: a wrong preparation, or what became of the outputs."""
-    prepared = _preprocessing(made, subject, ours)
+def findings(made: Values, subject: Subject, ours: Yardstick, rounded: Values | None = None) -> tuple[Finding, ...]:
+    """What explains the failed outputs `made`, by their looks: a wrong preparation, or what became of the outputs.
+
+    `rounded` is what the model gives in the precision of the file, where that is another than float32.
+    """
+    prepared = _preprocessing(made, subject, ours, rounded)
     return (Finding("preprocessing", prepared),) if prepared else _outputs(made, ours)
 
 
 def layer(
     artifact: Artifact, failed: Check, subject: Subject, program: ExportedProgram, feed: Values, rounds: Rounds
 ) -> tuple[Finding, ...]:
-    """The layer at which the error of a failed check begins, if one stands out."""
+    """The layer at which the error of a failed check begins, if one stands out; or that it is another model's file."""
     assert not isinstance(failed.parity, NotRun)
     worst = next((output.worst_sample for output in failed.parity.outputs if output.verdict == "failed"), None)
     located = locate(artifact, subject, program, feed, rounds=rounds, sample=worst or 0)
+    if located.another:
+        return (Finding("model", located.reason),)
     return (Finding("layer", located.reason),) if located.layer is not None else ()
 
 
-def _preprocessing(made: Values, subject: Subject, ours: Yardstick) -> str | None:
+def _preprocessing(made: Values, subject: Subject, ours: Yardstick, rounded: Values | None) -> str | None:
     if subject.preprocessing is None:
         return None
     mean, std = subject.preprocessing.mean, subject.preprocessing.std
@@ -71,6 +76,7 @@ def _preprocessing(made: Values, subject: Subject, ours: Yardstick) -> str | Non
         std,
         truth={name: values[:SAMPLES] for name, values in ours.truth.items()},
         artifact={name: values[:SAMPLES] for name, values in made.items()},
+        rounded=None if rounded is None else {name: values[:SAMPLES] for name, values in rounded.items()},
     )
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-from ..saved.points import Opened, in_chunks
+from ..saved.points import Opened, in_order
 from .forced import run_free
 
 PLACES = 256
@@ -33,7 +33,7 @@ def join_by_value(
     rest = [tensor for tensor in opened.tensors if tensor.name not in joined]
     free = _sketches(program, inputs, set(joined.values()))
     found: dict[str, Node] = {}
-    for name, value in in_chunks(opened.fetch, rest):
+    for name, value in in_order(opened, rest):
         candidates = free.get(tuple(value.shape), {})
         sketch = _sketch(np.asarray(value, np.float64))
         near = {node: _distance(sketch, own) for node, own in candidates.items()}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch.export import ExportedProgram
 
-from ...validate.layer_errors import Layer, explain, first_jump
+from ...validate.layer_errors import HALF, Layer, explain, first_jump, is_another
 from ..artifact import Artifact, in_one_line
 from ..subject import Subject, Values, network_input
 from .forced import Rounds
@@ -16,10 +16,14 @@ from .layer_parity import compare_layers
 
 @dataclass(frozen=True)
 class Located:
-    """The layer at which an error begins, None where none stands out, and a sentence for people."""
+    """The layer at which an error begins, None where none stands out, and a sentence for people.
+
+    `another` says that it is no fault of a layer: the file holds another model, or other weights.
+    """
 
     layer: Layer | None
     reason: str
+    another: bool = False
 
 
 def locate(
@@ -37,4 +41,5 @@ def locate(
         found = compare_layers(artifact, program, given, [x[rows] for x in network_input(subject)], rounds=rounds)
     except Exception as error:  # whatever a broken file makes the runtimes raise
         return Located(None, f"its layers cannot be compared: {in_one_line(error)}")
-    return Located(first_jump(found.layers), explain(found.layers))
+    another = found.strange >= HALF or is_another(found.layers)
+    return Located(first_jump(found.layers), explain(found.layers, found.strange), another)

@@ -3,7 +3,7 @@
 Two costs of float16, for two ways in which the executor runs a float16 file. With the weights alone rounded and all
 arithmetic in float64, what is left is the price of storing weights in float16: the exact mode's yardstick. With
 weights, inputs and the result of each operator rounded and float32 inside an operator, it is what a float16 program
-declares. The nodes of a `Decision` are left in float32, as in the file.
+declares. The nodes of a `Decision`, and the constants that they read, are left in float32, as in the file.
 
 A model that chooses among tokens is also run, unfolded, with noise of that size (`neighbours`): a choice flips where
 its margin is smaller than the error, and how many do shows only in several runs. See `validate/choices.py`.
@@ -14,6 +14,7 @@ No run holds the weights a second time: each is changed when an operator reads i
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,8 +26,9 @@ from torch.fx.node import map_arg
 from torch.utils._pytree import tree_leaves, tree_map
 
 from ...models.tokens.choose import in_decision
+from ...reparam.graph import stored
 from ...reparam.proof import run_float64
-from ..lowering.legalize import legalized
+from ..lowering.legalize import kept_wide, legalized
 from .forced import Rounds, rounding, run_alone
 from .samples import answers
 
@@ -37,22 +39,27 @@ NEIGHBOURS = 4
 
 
 class Changed(Interpreter):
-    """Runs a graph with every value changed on its way; weights are read when an operator needs them."""
+    """Runs a graph with every value changed on its way, but in a `Decision`; weights are read when they are needed."""
 
     def __init__(self, module: GraphModule, change: Callable[[Node, Tensor], Tensor]) -> None:
         super().__init__(module)
         self.change = change
+        self.decided = decisions(module)
 
     def run_node(self, n: Node) -> Any:
-        return None if n.op == "get_attr" else self._changed(n, super().run_node(n))
+        if n.op == "get_attr":
+            return None
+        value = super().run_node(n)
+        return value if n in self.decided else self._changed(n, value)
 
     def map_nodes_to_values(self, args: Any, n: Node) -> Any:
-        return map_arg(args, self._value)
+        return map_arg(args, partial(self._value, n))
 
-    def _value(self, node: Node) -> Any:
-        if node.op == "get_attr":
-            return self._changed(node, self.fetch_attr(str(node.target)))
-        return self.env[node]
+    def _value(self, reader: Node, node: Node) -> Any:
+        if node.op != "get_attr":
+            return self.env[node]
+        value = self.fetch_attr(str(node.target))
+        return value if reader in self.decided else self._changed(node, value)
 
     def _changed(self, node: Node, value: Any) -> Any:
         def changed(leaf: Any) -> Any:
@@ -63,13 +70,18 @@ class Changed(Interpreter):
 
 def answers_of_rounded_values(module: GraphModule, inputs: Sequence[Tensor], size: int = 1) -> list[NDArray]:
     """All outputs of a folded graph, every value on the way rounded to float16; `size` samples at a time."""
-    decided = decisions(module)
-    return _answers(module, lambda node, value: value if node in decided else _half(value), inputs, size)
+    return _answers(module, lambda node, value: _half(value), inputs, size)
 
 
 def answers_of_rounded_weights(module: GraphModule, inputs: Sequence[Tensor], size: int = 1) -> list[NDArray]:
     """All outputs of a folded graph in float64, on weights and inputs rounded to float16."""
-    return answers(lambda *given: run_float64(module, tuple(map(_half, given)), weight=_half), inputs, size)
+    read = [weight for node in decisions(module) for weight in node.all_input_nodes if weight.op == "get_attr"]
+    wide = {id(stored(module, weight)) for weight in read}
+
+    def rounded(weight: Tensor) -> Tensor:
+        return weight if id(weight) in wide else _half(weight)
+
+    return answers(lambda *given: run_float64(module, tuple(map(_half, given)), weight=rounded), inputs, size)
 
 
 def answers_of_mixed(
@@ -77,8 +89,7 @@ def answers_of_mixed(
 ) -> list[NDArray]:
     """All outputs of a program rounded to float16, but for the nodes of its legalized form named in `float32`."""
     legal = legalized(program, precision="float16", float32=float32)
-    decided = [node.name for node in legal.graph.nodes if in_decision(node)]
-    wide = (*float32, *decided)
+    wide = kept_wide(legal, float32)
     return answers(lambda *given: run_alone(legal, given, rounding("float16", rounds, wide)), inputs, size)
 
 
@@ -89,9 +100,7 @@ def neighbours(
 
     Every value is blurred but those inside a `Decision`, or with `weights_only` the weights and inputs alone.
     """
-    decided = decisions(module)
-    given = ("get_attr", "placeholder")
-    still = {node for node in module.graph.nodes if node in decided or (weights_only and node.op not in given)}
+    still = {node for node in module.graph.nodes if weights_only and node.op == "call_function"}
 
     def run(seed: int) -> list[NDArray]:
         draw = torch.Generator().manual_seed(seed)

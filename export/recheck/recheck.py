@@ -12,13 +12,14 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
-from ...reparam.capture import CaptureError
+from ...reparam.not_captured import CaptureError, UnrepeatableError, unrepeatable
 from ...validate.parity import compare, predict
 from ..artifact import Artifact, NotRun, in_one_line
 from ..formats.to_coreml import NAME as COREML
 from ..job import Job
 from ..program import Prepared, prepare
 from ..proof.check import Check, Yardstick, graph_explained, judged, run_of, with_constants, yardstick
+from ..proof.costs import Costs
 from ..proof.findings import Finding, findings, first_failed, layer
 from ..proof.forced import Rounds
 from ..proof.same_constants import kept_wide
@@ -26,7 +27,7 @@ from ..report import Outcome, outcome_of
 from ..saved.engines import Engine, engines
 from ..saved.opened import compressed
 from ..stages import Stage, Stages
-from ..subject import Subject, Values, fed, subject, subject_of, truth
+from ..subject import Subject, Values, fed, repeats, subject, subject_of, truth
 from .drift import Watched
 from .mapping import RANGES, Bridge, bridge, renamed
 from .stored import Stored, feed_of, read_stored
@@ -119,11 +120,18 @@ class Measured:
 def measured(
     loaded: Subject, job: Job, artifacts: Sequence[Artifact], stages: Stages, prepared: Prepared | None = None
 ) -> Measured:
-    """The model run in all ways that checks of `artifacts` call for; `prepared` where it is folded already."""
+    """The model run in all ways that checks of `artifacts` call for; `prepared` where it is folded already.
+
+    Raises UnrepeatableError for a model that draws random numbers.
+    """
     try:
         prepared = prepared or prepare(loaded, job, stages)
+    except UnrepeatableError:
+        raise
     except CaptureError as error:
-        bare = Yardstick(truth(loaded), loaded.reference, {}, {})
+        if not repeats(loaded):
+            raise unrepeatable(loaded.loaded.module) from error
+        bare = Yardstick(truth(loaded), loaded.reference, Costs({}), {})
         return Measured(loaded, bare, NotRun(str(error).partition("\n")[0]))
     with stages("run the model for comparison"):
         precisions = {artifact.precision for artifact in artifacts}
@@ -169,7 +177,7 @@ def _found(
     artifact: Artifact, failed: Check, made: Values, model: Measured, feed: Values, rounds: Rounds
 ) -> tuple[Finding, ...]:
     """What explains a failed check."""
-    found = findings(made, model.subject, model.ours)
+    found = findings(made, model.subject, model.ours, model.ours.costs.get((artifact.precision, rounds)))
     if any(finding.stage == "preprocessing" for finding in found) or not isinstance(model.prepared, Prepared):
         return found
     if failed.layer is not None:

@@ -55,6 +55,11 @@ def _with_limits(asked: Asked, known: Baseline, tolerance: Accepted | None) -> A
     paths = asked.artifacts or tuple(known.path_of(name) for name in known.entries)
     if not paths:
         raise BaselineError(f"{known.path}: holds no files yet; name those to check, with --update-baseline")
+    gone = [path for path in paths if not asked.artifacts and not path.exists()]
+    if gone:
+        raise BaselineError(
+            f"{gone[0]}: named by {known.path}, but there is no such file; make it, or name those to check"
+        )
     held = {path: known.entries[name] for path in paths if (name := known.name_of(path)) in known.entries}
     limits = {path: tolerance or (held[path].tolerance if path in held else None) for path in paths}
     return replace(

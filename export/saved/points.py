@@ -1,14 +1,13 @@
-"""The tensors of a saved artifact, by name and in order, and their values for an input, a few at a time.
+"""The tensors of a saved artifact, by name and in order, and their values for an input, as they are computed.
 
-For ONNX they are made outputs of one session (with the runtime's fusions off, which would take them away); for Core ML
-the executor keeps them. Values are fetched in chunks, so that a large network's tensors need not be in memory together.
+One run of the file gives them all, one after the other: a large network's tensors are never in memory together, and a
+comparison costs what the forwards cost.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,15 @@ from numpy.typing import NDArray
 from ... import mil
 from ..artifact import Artifact
 from ..formats import to_onnx
+from . import onnx_stream
 
-CHUNK_BYTES = 256 * 2**20
-"""Values that are fetched by one run of the artifact."""
+HELD_BYTES = 256 * 2**20
+"""Values that are held at a time: those of one piece of an ONNX graph, and those that wait for their turn."""
 
-Fetch = Callable[[Sequence[str]], Mapping[str, NDArray]]
+BYTES = 4
+"""Of one value in an ONNX file, nearly always."""
+
+Values = Iterator[tuple[str, NDArray]]
 
 
 @dataclass(frozen=True)
@@ -39,41 +42,50 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Opened:
-    """An artifact's float tensors in the order of its operators, and a function that computes those asked for."""
+    """An artifact's float tensors in the order of its operators, and a function that computes those asked for, which
+    gives each with its name as it is made, and stops behind the last."""
 
     tensors: tuple[Tensor, ...]
-    fetch: Fetch
+    stream: Callable[[Collection[str]], Values]
 
 
-def open_points(artifact: Artifact, feed: Mapping[str, NDArray], *, mode: mil.Mode = "exact") -> Opened:
-    """Open `artifact` for `feed` (one sample, laid out as it takes it). `mode` is the executor's; ONNX has one."""
+def open_points(
+    artifact: Artifact, feed: Mapping[str, NDArray], *, mode: mil.Mode = "exact", limit: int = HELD_BYTES
+) -> Opened:
+    """Open `artifact` for `feed` (one sample, laid out as it takes it). `mode` is the executor's; ONNX has one.
+
+    An ONNX file gives about `limit` bytes of values together; the executor gives them one by one.
+    """
     if artifact.format == to_onnx.NAME:
-        return _open_onnx(artifact.path, feed)
+        return _open_onnx(artifact.path, feed, limit)
     return _open_core_ml(artifact, feed, mode)
 
 
-def in_chunks(fetch: Fetch, tensors: Sequence[Tensor], limit: int = CHUNK_BYTES) -> Iterator[tuple[str, NDArray]]:
-    """Name and value of each tensor, in order; each run of the artifact gives about `limit` bytes of them."""
-    chunk: list[str] = []
-    size = 0
-    for tensor in tensors:
-        chunk.append(tensor.name)
-        size += 8 * prod(tensor.shape)
-        if size >= limit:
-            yield from _fetched(fetch, chunk)
-            chunk, size = [], 0
-    if chunk:
-        yield from _fetched(fetch, chunk)
+def in_order(opened: Opened, tensors: Sequence[Tensor], limit: int = HELD_BYTES) -> Iterator[tuple[str, NDArray]]:
+    """Name and value of each of `tensors`, in that order, from one run of the artifact.
+
+    What is made before its turn waits. Only when more than `limit` bytes do, the last of them are let go of, and made
+    again by another run when those before them have been seen.
+    """
+    place = {tensor.name: at for at, tensor in enumerate(tensors)}
+    left = list(reversed(place))
+    while left:
+        waiting: dict[str, NDArray] = {}
+        given: set[str] = set()
+        for name, value in opened.stream(frozenset(left)):
+            waiting[name] = value
+            given.add(name)
+            while left and left[-1] in waiting:
+                yield left[-1], waiting.pop(left.pop())
+            while sum(held.nbytes for held in waiting.values()) > limit:
+                del waiting[max(waiting, key=place.__getitem__)]
+        while left and (left[-1] in waiting or left[-1] not in given):
+            name = left.pop()
+            if name in waiting:  # or the file does not give it
+                yield name, waiting.pop(name)
 
 
-def _fetched(fetch: Fetch, names: Sequence[str]) -> Iterator[tuple[str, NDArray]]:
-    values = dict(fetch(names))
-    for name in names:
-        if name in values:
-            yield name, values.pop(name)
-
-
-def _open_onnx(path: Path, feed: Mapping[str, NDArray]) -> Opened:
+def _open_onnx(path: Path, feed: Mapping[str, NDArray], limit: int) -> Opened:
     import onnx
 
     model = onnx.load(str(path), load_external_data=False)
@@ -92,29 +104,19 @@ def _open_onnx(path: Path, feed: Mapping[str, NDArray]) -> Opened:
         for name in node.output
         if name
     )
-    return Opened(tensors, partial(_run_onnx, model, path.parent, feed))
+    bytes_of = {tensor.name: BYTES * prod(tensor.shape) for tensor in tensors}
+
+    def stream(names: Collection[str]) -> Values:
+        for name, value in onnx_stream.stream(model, path.parent, feed, names, bytes_of.__getitem__, limit):
+            if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+                yield name, value
+
+    return Opened(tensors, stream)
 
 
 def _shape(value: Any) -> tuple[int, ...]:
-    return tuple(size.dim_value for size in value.type.tensor_type.shape.dim) if value is not None else ()
-
-
-def _run_onnx(model: Any, folder: Path, feed: Mapping[str, NDArray], names: Sequence[str]) -> dict[str, NDArray]:
-    import onnx
-    import onnxruntime
-
-    asked = onnx.ModelProto()
-    asked.CopyFrom(model)
-    own = {output.name for output in asked.graph.output}
-    asked.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in own)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
-    session = onnxruntime.InferenceSession(asked.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    values: list[Any] = list(session.run(list(names), dict(feed)))
-    return {name: value for name, value in zip(names, values, strict=True) if value.dtype.kind == "f"}
+    """An open size, which one sample makes 1, as 1."""
+    return tuple(size.dim_value or 1 for size in value.type.tensor_type.shape.dim) if value is not None else ()
 
 
 def _open_core_ml(artifact: Artifact, feed: Mapping[str, NDArray], mode: mil.Mode) -> Opened:
@@ -135,8 +137,9 @@ def _open_core_ml(artifact: Artifact, feed: Mapping[str, NDArray], mode: mil.Mod
         if output.type.dtype is not None and output.type.dtype.is_float
     )
 
-    def fetch(names: Sequence[str]) -> dict[str, NDArray]:
-        kept = model.run(given, mode=mode, keep=set(names), allow_nan=True).values
-        return {name: value for name, value in kept.items() if isinstance(value, np.ndarray)}
+    def stream(names: Collection[str]) -> Values:
+        for name, value in model.stream(given, names, mode=mode, allow_nan=True):
+            if isinstance(value, np.ndarray):
+                yield name, value
 
-    return Opened(tensors, fetch)
+    return Opened(tensors, stream)

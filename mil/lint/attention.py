@@ -38,7 +38,7 @@ RULES = (
         (APPLE_RULES, APPLE_TRANSFORMERS, GUIDE),
         "A 1×1 convolution on (B, C, 1, S) or (B, C, H, W) with the weight viewed as (out, in, 1, 1).",
         _linear,
-        "fuseport's own SwiftFormer is written so, with the original weights.",
+        "Exports do it, exactly, where the positions are those of a map and become one again (rule token-map).",
     ),
     Rule(
         "softmax-over-space",

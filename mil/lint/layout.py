@@ -81,8 +81,8 @@ RULES = (
         "Keep the long axis last: scores of N positions as 1×N or as a map 1×H×W, not as N×1; a linear layer to one "
         "value over positions as a 1×1 convolution.",
         _of_one,
-        "fuseport's own SwiftFormer computes its scores as a 1×H×W map, where the original has N×1; same weights, same "
-        "function.",
+        "Exports do it where the positions are those of a map, as in SwiftFormer's additive attention (rule "
+        "token-map): the scores are a 1×H×W map then, of the same weights, exactly.",
     ),
     Rule(
         "last-axis-padding",
@@ -101,7 +101,8 @@ RULES = (
         (APPLE_RULES, APPLE_TRANSFORMERS),
         "Stay in one layout, (B, C, H, W) or (B, C, 1, S), and write linear layers over positions as 1×1 convolutions.",
         _moved,
-        "Exports fold parts of a split that are all reshaped alike into one reshape (rule late-split).",
+        "Exports leave layers over the positions of a map on the map, without transposes (rule token-map), and fold "
+        "parts of a split that are all reshaped alike into one reshape (rule late-split).",
     ),
     Rule(
         "beyond-the-cache",

@@ -52,10 +52,10 @@ class ACT(Reduction[Tensor]):
     ) -> None:
         super().__init__(shape)
         self.layers = options.span(first_layer, last_layer, shape.depth)
-        self.seed = seed
+        self.seed = options.whole("seed", seed, 0, 2**63 - 1)
         self.q_hashes = options.whole("q_hashes", q_hashes, 1, LIMBS * LIMB_DIGITS)
         self.k_hashes = options.whole("k_hashes", k_hashes, 1, LIMBS * LIMB_DIGITS)
-        draws = torch.Generator(device="cpu").manual_seed(seed)
+        draws = torch.Generator(device="cpu").manual_seed(self.seed)
         self.group_q = _buckets(self.layers, shape, q_hashes, draws)
         wanted = options.switch("group_k", group_k)
         self.group_k = _buckets(self.layers, shape, k_hashes, draws) if wanted else None

@@ -45,11 +45,11 @@ class SMYRF(Reduction[Tensor]):
     ) -> None:
         super().__init__(shape)
         self.layers = options.span(first_layer, last_layer, shape.depth)
-        self.seed = seed
+        self.seed = options.whole("seed", seed, 0, 2**63 - 1)
         self.rounds = options.whole("rounds", rounds, 1, 1024)
         self.cluster = _checked_cluster(cluster, rounds, shape)
         self.chunks = ChunkNumbers(self.cluster, shape.heads)
-        draws = torch.Generator(device="cpu").manual_seed(seed)
+        draws = torch.Generator(device="cpu").manual_seed(self.seed)
         self.order = nn.ModuleDict(
             {
                 str(index): SortedOrder(torch.randn(shape.head_width + 2, rounds, generator=draws, device="cpu"))
@@ -128,9 +128,10 @@ class ChunkNumbers(Decision):
 
     def forward(self, place: Tensor) -> Tensor:
         rounds, rows, size = place.shape
-        start = torch.arange(rounds * rows, dtype=torch.float32, device=place.device).reshape(rounds, rows, 1) * size
-        number = torch.floor((place.to(torch.float32) + start) / self.cluster) + 1
-        labels = number.to(torch.int32).reshape(rounds, -1, self.heads, size)
+        start = torch.arange(rounds * rows, device=place.device).reshape(rounds, rows, 1) * size
+        later = torch.floor((place + start % self.cluster).to(torch.float32) / self.cluster)
+        number = later.to(torch.int32) + (start // self.cluster + 1).to(torch.int32)
+        labels = number.reshape(rounds, -1, self.heads, size)
         return labels.transpose(0, 1).reshape(-1, rounds * self.heads, size)
 
 
@@ -144,9 +145,10 @@ def _checked_cluster(cluster: object, rounds: int, shape: ViTShape) -> int:
     checked = options.whole("cluster", cluster, 1, shape.tokens, f"the network has {shape.tokens} tokens")
     total = rounds * shape.heads * shape.tokens
     if total % checked:
+        near = min((size for size in range(1, shape.tokens + 1) if total % size == 0), key=lambda x: abs(x - checked))
         raise ValueError(
-            f"cluster must divide rounds x heads x tokens = {rounds} x {shape.heads} x {shape.tokens};"
-            f" {checked} does not"
+            f"cluster must divide rounds x heads x tokens = {rounds} x {shape.heads} x {shape.tokens}, as {near} does;"
+            f" got {checked}"
         )
     return checked
 
