@@ -254,7 +254,6 @@ FAULTS: dict[str, tuple[str, str]] = {
         "holds it",
     ),
     "gemma4_vit": _LIMIT,
-    "mobilenetv5": _LIMIT,
 }
 """Family → whose fault a failure is, and what is behind it."""
 
