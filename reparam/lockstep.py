@@ -32,12 +32,9 @@ from torch.fx import GraphModule, Node
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map
 
 from .graph import is_op
-from .no_effect import unchanged
+from .no_effect import SHAPED_AS, unchanged
 from .proof import region, relative_error, run_region, steps
 from .window import Window, window
-
-_SHAPED_AS = ("expand_as", "reshape_as", "view_as")
-"""Operators that take the shape of their second input, nothing else."""
 
 _AHEAD = 8
 """Common values that a stretch may go past to where both sides begin alike."""
@@ -126,7 +123,7 @@ def _stretches(captured: GraphModule, folded: GraphModule, origin: Mapping[Node,
         if moved is None:
             yield _stretch(twin, end, claims)
         else:
-            yield from (_handed_on(read, value, claims[read]) for read, value in moved)
+            yield from (_stretch(value, read, claims) for read, value in moved)
 
 
 def _claims(folded: GraphModule, origin: Mapping[Node, Node]) -> dict[Node, Node]:
@@ -154,22 +151,12 @@ def _moved(
     return otherwise if alike else None
 
 
-def _handed_on(read: Node, value: Node, source: Node) -> _Stretch:
-    """That what a node of the folded graph reads, `source` in the captured one, is `value` there as well."""
-    return _Stretch(frozenset({(read, value)}), {read: source}, frozenset({source}))
-
-
 def _hands_on(captured: GraphModule, value: Node, source: Node) -> bool:
-    """Whether the calls from `source` to `value` are ones that should change nothing: dropout, copies, full slices.
-
-    They read nothing else but weights: not a second value whose shape they take.
-    """
-    while value is not source:
-        read = unchanged(captured, value)
-        if read is None or any(other is not read and other.op != "get_attr" for other in value.all_input_nodes):
-            return False
-        value = read
-    return True
+    """Whether the calls from `source` to `value` are ones that should change nothing: dropout, copies, full slices."""
+    read: Node | None = value
+    while read is not None and read is not source:
+        read = unchanged(captured, read)
+    return read is source
 
 
 def _unclaimed_outputs(
@@ -214,7 +201,7 @@ def _between(twin: Node, end: Node, claims: Mapping[Node, Node], passed: set[Nod
 
 def _taken(node: Node) -> Sequence[Node]:
     """What the call reads for more than its shape."""
-    return node.all_input_nodes[:1] if is_op(node, *_SHAPED_AS) else node.all_input_nodes
+    return node.all_input_nodes[:1] if is_op(node, "expand_as", *SHAPED_AS) else node.all_input_nodes
 
 
 def _joined(stretches: Iterable[_Stretch]) -> list[_Stretch]:

@@ -28,7 +28,8 @@ _ADAPTIVE = ("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"
 _SLICES = ("slice", "expand", "narrow", "expand_as", *_ADAPTIVE, *_RESHAPES)
 """Operators that have no effect when the shape stays as it is. A pooling to the size that is there averages nothing."""
 
-_SHAPED_AS = ("reshape_as", "view_as")
+SHAPED_AS = ("reshape_as", "view_as")
+"""Operators that take the shape of their second input, nothing else of it."""
 
 
 def find(module: GraphModule) -> Iterator[Match]:
@@ -38,7 +39,7 @@ def find(module: GraphModule) -> Iterator[Match]:
             continue
         if _has_no_effect(module, node, read):
             yield Match((node,), (node,), module_path(node))
-        elif is_op(node, *_SHAPED_AS) and _open_axes(node) <= 1:
+        elif is_op(node, *SHAPED_AS) and _open_axes(node) <= 1:
             yield Match((node,), (node,), module_path(node), plan=read)
         elif _merges(read, node):
             yield Match((read, node), (node,), module_path(node))

@@ -7,6 +7,7 @@ applies them, refuses what has no right form, and brings the constants of a floa
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -166,8 +167,7 @@ def _bound_constants(program: ExportedProgram, float32: Collection[str]) -> None
     """
 
     def bounded(value: Any) -> Any:
-        finite = isinstance(value, float) and abs(value) < float("inf")
-        return max(-FLOAT16_MAX, min(value, FLOAT16_MAX)) if finite else value
+        return math.copysign(FLOAT16_MAX, value) if _exceeds_float16(value) else value
 
     for node in program.graph.nodes:
         if node.name not in float32:
@@ -175,9 +175,7 @@ def _bound_constants(program: ExportedProgram, float32: Collection[str]) -> None
     kept = _read_by(program, float32)
     for tensors in (program.constants, program.state_dict):
         for name, value in tensors.items():
-            if name in kept or not isinstance(value, Tensor):
-                continue
-            if value.is_floating_point() and _exceeds_float16(value):
+            if name not in kept and isinstance(value, Tensor) and _exceeds_float16(value):
                 if name in program.graph_signature.parameters:
                     raise NotConverted(
                         f"the weight {name} has values that float16 cannot hold; ask for float32 precision"
@@ -199,14 +197,16 @@ def _read_by(program: ExportedProgram, readers: Collection[str]) -> set[str]:
 
 def _fits_float16(program: ExportedProgram) -> bool:
     """Whether `_bound_constants` would leave the program as it is."""
-    numbers: list[float] = []
+    found: list[Any] = [*program.constants.values(), *program.state_dict.values()]
     for node in program.graph.nodes:
-        map_aggregate((node.args, node.kwargs), lambda one: numbers.append(one) if isinstance(one, float) else None)
-    stored = (value for held in (program.constants, program.state_dict) for value in held.values())
-    return not any(FLOAT16_MAX < abs(number) < float("inf") for number in numbers) and not any(
-        isinstance(value, Tensor) and value.is_floating_point() and _exceeds_float16(value) for value in stored
-    )
+        map_aggregate((node.args, node.kwargs), found.append)
+    return not any(map(_exceeds_float16, found))
 
 
-def _exceeds_float16(value: Tensor) -> bool:
+def _exceeds_float16(value: Any) -> bool:
+    """Whether it is a number, or a tensor with one, that is finite and beyond float16."""
+    if isinstance(value, float):
+        return FLOAT16_MAX < abs(value) < math.inf
+    if not isinstance(value, Tensor) or not value.is_floating_point():
+        return False
     return bool((value.abs().nan_to_num(posinf=0) > FLOAT16_MAX).any())
