@@ -38,12 +38,16 @@ class Affine:
 
 def affine(scale: Tensor, shift: Tensor) -> Affine:
     """The map, its parts brought to one shape that has length one wherever neither varies."""
-    scale, shift = torch.broadcast_tensors(scale, shift)
-    for axis in range(scale.dim()):
-        first = (scale.narrow(axis, 0, 1), shift.narrow(axis, 0, 1))
-        if scale.shape[axis] > 1 and bool((scale == first[0]).all()) and bool((shift == first[1]).all()):
-            scale, shift = first
-    return Affine(scale, shift)
+    return Affine(*torch.broadcast_tensors(_once(scale), _once(shift)))
+
+
+def _once(part: Tensor) -> Tensor:
+    """With length one wherever it does not vary."""
+    for axis, length in enumerate(part.shape):
+        first = part.narrow(axis, 0, 1)
+        if length > 1 and all(bool((some == first).all()) for some in (part.narrow(axis, 1, 1), part)):
+            part = first
+    return part
 
 
 def affine_of(module: GraphModule, node: Node) -> tuple[Affine, Node] | None:
@@ -77,18 +81,17 @@ def _of_batch_norm(module: GraphModule, norm: Node) -> Affine:
 
 
 def _with_fixed_right(node: Node, fixed: Tensor, alpha: float) -> Affine:
-    one, zero = torch.ones_like(fixed), torch.zeros_like(fixed)
     if is_op(node, "mul"):
-        return affine(fixed, zero)
+        return affine(fixed, _number(0.0, node))
     if is_op(node, "div"):
-        return affine(1 / fixed, zero)
-    return affine(one, alpha * fixed if is_op(node, "add") else -alpha * fixed)
+        return affine(1 / fixed, _number(0.0, node))
+    return affine(_number(1.0, node), alpha * fixed if is_op(node, "add") else -alpha * fixed)
 
 
 def _with_fixed_left(node: Node, fixed: Tensor, alpha: float) -> Affine:
     if is_op(node, "mul"):
-        return affine(fixed, torch.zeros_like(fixed))
-    return affine(torch.full_like(fixed, alpha if is_op(node, "add") else -alpha), fixed)
+        return affine(fixed, _number(0.0, node))
+    return affine(_number(alpha if is_op(node, "add") else -alpha, node), fixed)
 
 
 def _fixed(module: GraphModule, side: object, node: Node) -> Tensor | None:

@@ -133,31 +133,29 @@ def with_inputs(module: GraphModule, layer: Node, source: Node, map_: Affine) ->
     scale, shift = map_.along(axis, shape(source)[axis])
     if is_batch_norm(layer):
         return _norm_with_inputs(module, layer, source, scale, shift)
-    weight = double(module, given["weight"])
+    weight = _own(module, given["weight"], torch.empty(0))
     bias = None if given["bias"] is None else double(module, given["bias"])
-    groups = given.get("groups", 1)
     if map_.shifts:
-        moved = _reading(weight, shift, groups)
+        moved = _reading(weight, shift, given.get("groups", 1))
         bias = moved if bias is None else bias + moved
-    scaled = _scale_transposed_inputs if is_op(layer, *TRANSPOSED) else _scale_inputs
-    return _with_weights(module, layer, weight=scaled(weight, scale, groups), bias=bias, input=source)
+    _scale_inputs_(layer, weight, scale)
+    return _with_weights(module, layer, weight=weight, bias=bias, input=source)
 
 
 def _reading(weight: Tensor, values: Tensor, groups: int) -> Tensor:
     """What a weight (out, in/groups, k…) makes of one value per input channel, the same under every tap: (out)."""
-    taps = weight.flatten(2).sum(2) if weight.dim() > 2 else weight
-    return (taps.view(groups, -1, taps.shape[1]) @ values.reshape(groups, -1, 1)).flatten()
+    taps = weight.flatten(1).unflatten(1, (weight.shape[1], -1))
+    summed = taps[..., 0] if taps.shape[2] == 1 else taps.sum(2)
+    return (summed.view(groups, -1, summed.shape[1]) @ values.reshape(groups, -1, 1)).flatten()
 
 
-def _scale_inputs(weight: Tensor, scale: Tensor, groups: int) -> Tensor:
-    """A weight (out, in/groups, k…) with one factor per input channel."""
-    grouped = weight.view(groups, -1, *weight.shape[1:])
-    return (grouped * scale.view(groups, 1, -1, *[1] * (weight.dim() - 2))).view_as(weight)
-
-
-def _scale_transposed_inputs(weight: Tensor, scale: Tensor, groups: int) -> Tensor:
-    """The same for (in, out/groups, k…)."""
-    return weight * scale.view(-1, *[1] * (weight.dim() - 1))
+def _scale_inputs_(layer: Node, weight: Tensor, scale: Tensor) -> None:
+    """Multiply what reads an input channel by its factor, in a weight (out, in/groups, k…), transposed (in, out…)."""
+    if is_op(layer, *TRANSPOSED):
+        weight.mul_(scale.view(-1, *[1] * (weight.dim() - 1)))
+    else:
+        grouped = weight.unflatten(0, (arguments(layer).get("groups", 1), -1))
+        grouped.mul_(scale.view(len(grouped), 1, -1, *[1] * (weight.dim() - 2)))
 
 
 def _norm_with_inputs(module: GraphModule, norm: Node, source: Node, scale: Tensor, shift: Tensor) -> Node:

@@ -1,16 +1,17 @@
 """The proof of the whole: the folded graph beside the captured one, value by value, on what an input makes of itself.
 
 Rewriting leaves most values of a model as they were; the graphs have them in common, and differ in how they come from
-one to the next. The captured model is run once, and every stretch of the folded graph between common values is run in
-float64 beside the stretch of the captured graph that it stands for, both on the values that really arrive there. If
-all stretches agree, then by induction from inputs to outputs the models agree: a stretch begins with values that are
-the same in both, and ends with one that therefore is.
+one to the next. Every stretch of the folded graph between common values is run in float64 beside the stretch of the
+captured graph that it stands for, both on the same values. If all stretches agree, then by induction from inputs to
+outputs the models agree: a stretch begins with values that are the same in both, and ends with one that therefore is.
 
 - What a stretch reads, it reads from where its own graph says. So a use that was turned to the wrong value shows,
   whatever rewrite has done it: the calls of the folded graph that are the captured ones on the captured values are
   left out, all others are judged.
-- The run that makes the values is in float32: the stretches are judged on them, but never held against them. Only
-  where a stretch is made of other values than what it stands for must these fit each other, and be float64.
+- Where random values prove a stretch for all others (`analytic.py`) it is run on such. The rest is judged on what
+  really arrives there, for which the captured model is run once, as far as it takes. That run is in float32, since the
+  stretches are judged on its values, but never held against them. Only where a stretch is made of other values than
+  what it stands for must these fit each other, and be float64.
 - A stretch that treats all positions alike is run on a piece of its inputs that has every kind of window (`window.py`).
 - Two things cannot mislead that mislead outputs alone. A model that amplifies roundings: products of branches, block
   upon block, make 1e-7 of 1e-16, and a bound as wide as that would let wrong rewrites pass; here no stretch is longer
@@ -20,6 +21,7 @@ the same in both, and ends with one that therefore is.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,9 +33,10 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map
 
+from .analytic import is_analytic
 from .graph import is_op
 from .no_effect import SHAPED_AS, unchanged
-from .proof import region, relative_error, run_region, steps
+from .proof import random_values, region, relative_error, run_region, steps
 from .window import Window, window
 
 _AHEAD = 8
@@ -71,11 +74,17 @@ class _Stretch:
     @property
     def window(self) -> Window | None:
         """How much of the values is enough, where both sides treat all positions alike."""
-        if not self.is_closed:
-            return None
+        return window(self._calls, (*self.begins, *self.sources)) if self.is_closed else None
+
+    @property
+    def is_analytic(self) -> bool:
+        """Whether random values judge it as well as any."""
+        return self.is_closed and is_analytic(self._calls, (*self.begins, *self.sources))
+
+    @property
+    def _calls(self) -> tuple[Node, ...]:
         ends, twins = zip(*self.ends, strict=True)
-        calls = (*region(twins, self.begins), *region(ends, self.sources))
-        return window(calls, (*self.begins, *self.sources))
+        return (*region(twins, self.begins), *region(ends, self.sources))
 
 
 def deviation(
@@ -92,7 +101,9 @@ def deviation(
     if outputs is None:
         return math.inf
     stretches = _joined((*_stretches(captured, folded, origin), *outputs))
-    judged = _with_values(captured, stretches, inputs)
+    analytic = [stretch for stretch in stretches if stretch.is_analytic]
+    others = [stretch for stretch in stretches if not stretch.is_analytic]
+    judged = itertools.chain(_with_random_values(analytic), _with_values(captured, others, inputs))
     return max((_deviation(captured, folded, stretch, values) for stretch, values in judged), default=0.0)
 
 
@@ -141,8 +152,10 @@ def _moved(
     """
     if node.op == "placeholder":
         return []
+    if node.target != twin.target:
+        return None
     (given, form), (theirs, other) = (tree_flatten((call.args, call.kwargs)) for call in (node, twin))
-    if node.target != twin.target or form != other:
+    if form != other:
         return None
     otherwise = [
         (a, b) for a, b in zip(given, theirs, strict=True) if (origin.get(a, a) if isinstance(a, Node) else a) != b
@@ -217,6 +230,11 @@ def _joined(stretches: Iterable[_Stretch]) -> list[_Stretch]:
 # The values that they begin with ------------------------------------------------------------------------------------
 
 
+def _with_random_values(stretches: Sequence[_Stretch]) -> Iterator[tuple[_Stretch, dict[Node, Any]]]:
+    for seed, stretch in enumerate(stretches):
+        yield stretch, random_values(sorted(stretch.read), seed, window=stretch.window)
+
+
 def _with_values(
     captured: GraphModule, stretches: Sequence[_Stretch], inputs: Sequence[Tensor]
 ) -> Iterator[tuple[_Stretch, dict[Node, Any]]]:
@@ -230,6 +248,8 @@ def _with_values(
         due[max(stretch.read, default=None)].append(stretch)
     values: dict[Node, Any] = {}
     yield from ((stretch, {}) for stretch in due.pop(None, ()))
+    if not due:
+        return
     enough_bits = all(stretch.is_closed for stretch in stretches)
     for node, value in steps(captured, inputs, real=torch.float32 if enough_bits else torch.float64):
         if asked[node]:

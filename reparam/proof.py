@@ -12,7 +12,7 @@ from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
 from torch.utils._pytree import tree_leaves
 
-from .float64_conv import depthwise, is_depthwise
+from . import float64_layers
 from .graph import stored
 from .window import Window
 
@@ -26,7 +26,7 @@ def run_float64(
     output = module.graph.output_node()
     wanted = set(output.all_input_nodes)
     values = {node: value for node, value in steps(module, inputs, weight=weight) if node in wanted}
-    values |= {read: _weight(module, read, weight, torch.float64) for read in wanted if read not in values}
+    values |= {read: _as(torch.float64, _weight(module, read, weight)) for read in wanted if read not in values}
     return tuple(leaf for leaf in tree_leaves(map_arg(output.args, values.__getitem__)) if isinstance(leaf, Tensor))
 
 
@@ -49,7 +49,7 @@ def steps(
     for node in module.graph.nodes:
         if node.op != "call_function":
             continue
-        read_now = {read: _weight(module, read, weight, real) for read in node.all_input_nodes if read not in values}
+        read_now = {read: _weight(module, read, weight) for read in node.all_input_nodes if read not in values}
         values[node] = computed(module, node, {**values, **read_now}, real)
         yield node, values[node]
         for read in (node, *node.all_input_nodes):
@@ -57,9 +57,9 @@ def steps(
                 values.pop(read, None)
 
 
-def _weight(module: GraphModule, node: Node, weight: Callable[[Tensor], Tensor], real: torch.dtype) -> Any:
+def _weight(module: GraphModule, node: Node, weight: Callable[[Tensor], Tensor]) -> Any:
     value = stored(module, node)
-    return _as(real, weight(value)) if isinstance(value, Tensor) else value
+    return weight(value).detach() if isinstance(value, Tensor) else value
 
 
 def run_region(module: GraphModule, values: Mapping[Node, Any], outputs: Sequence[Node]) -> tuple[Any, ...]:
@@ -67,20 +67,23 @@ def run_region(module: GraphModule, values: Mapping[Node, Any], outputs: Sequenc
     values = dict(values)
     for node in region(outputs, values):
         values[node] = computed(module, node, values)
-    return tuple(values[node] for node in outputs)
+    return tuple(_as(torch.float64, values[node]) for node in outputs)
 
 
 def computed(module: GraphModule, node: Node, values: Mapping[Node, Any], real: torch.dtype = torch.float64) -> Any:
-    """The node's value, weights read as `real`; no operator falls back to a smaller float type."""
+    """The node's value, all that it reads taken as `real`; no operator falls back to a smaller float type.
+
+    That of a weight is as it is stored.
+    """
     if node.op == "get_attr":
-        return _as(real, stored(module, node))
+        return _weight(module, node, lambda weight: weight)
     assert callable(node.target)
-    args = map_arg(node.args, values.__getitem__)
-    kwargs = map_arg(node.kwargs, values.__getitem__)
-    args, kwargs = [_wide(value, real) for value in args], {name: _wide(value, real) for name, value in kwargs.items()}
-    by_taps = real == torch.float64 and is_depthwise(node)
     with torch.no_grad():
-        return _as(real, depthwise(node.target, *args) if by_taps else node.target(*args, **kwargs))
+        if real == torch.float64 and float64_layers.is_taken(node):
+            return float64_layers.run(node.target, *map_arg(node.args, values.__getitem__))
+        args, kwargs = map_arg((node.args, node.kwargs), lambda read: _as(real, values[read]))
+        args, kwargs = [_wide(value, real) for value in args], {name: _wide(kwargs[name], real) for name in kwargs}
+        return _as(real, node.target(*args, **kwargs))
 
 
 def _wide(argument: Any, real: torch.dtype) -> Any:
@@ -143,4 +146,4 @@ def _largest(value: Tensor) -> float:
 
 
 def _as(real: torch.dtype, value: Any) -> Any:
-    return value.detach().to(real) if isinstance(value, Tensor) and value.is_floating_point() else value
+    return value.to(real) if isinstance(value, Tensor) and value.is_floating_point() else value

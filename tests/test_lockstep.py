@@ -281,10 +281,38 @@ def test_a_call_that_is_gone_and_had_an_effect_is_seen(monkeypatch: pytest.Monke
     assert deviation(captured, work, origin, [x]) > 0.1
 
 
+def test_the_model_is_run_where_random_values_are_no_judge_and_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Steps(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return (x.sin().clamp(-0.1, 0.1) * 2).cos().exp()
+
+    runs: list[Node] = []
+    steps = lockstep.steps
+
+    def watched(module: GraphModule, inputs: Sequence[Tensor], *, real: torch.dtype) -> Any:
+        for node, value in steps(module, inputs, real=real):
+            runs.append(node)
+            yield node, value
+
+    monkeypatch.setattr(lockstep, "steps", watched)
+    for changed, expected in (("exp", []), ("clamp", ["x", "sin"])):
+        captured, work, origin, x = _pair(Steps())
+        (node,) = _named(work, changed)
+        with work.graph.inserting_after(node):
+            twice = work.graph.call_function(torch.ops.aten.mul.Tensor, (node, 1.0))
+        node.replace_all_uses_with(twice, propagate_meta=False)
+        twice.replace_input_with(twice, node)
+        origin[twice] = origin.pop(node)
+        assert deviation(captured, work, origin, [x]) == 0
+        assert [run.name for run in runs] == expected
+        twice.args = (node, 1.5)
+        assert deviation(captured, work, origin, [x]) == pytest.approx(0.5)
+
+
 def test_a_value_that_lends_its_shape_alone_keeps_nothing_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     class Lent(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            return x.sin() * x.mean((2, 3), keepdim=True).exp().expand_as(x.cos())
+            return torch.maximum(x.sin(), x.mean((2, 3), keepdim=True).exp().expand_as(x.cos()))
 
     reals: list[torch.dtype] = []
     steps = lockstep.steps
@@ -295,9 +323,9 @@ def test_a_value_that_lends_its_shape_alone_keeps_nothing_apart(monkeypatch: pyt
 
     monkeypatch.setattr(lockstep, "steps", watched)
     captured, work, origin, x = _pair(Lent())
-    (expanded,), (mul,) = _named(work, "expand_as"), _named(work, "mul")
-    mul.replace_input_with(expanded, expanded.all_input_nodes[0])
+    (expanded,), (largest,) = _named(work, "expand_as"), _named(work, "maximum")
+    largest.replace_input_with(expanded, expanded.all_input_nodes[0])
     assert deviation(captured, work, origin, [x]) == 0
     assert reals == [torch.float32]
-    mul.args = (mul.args[0], mul.args[0])
+    largest.args = (largest.args[0], largest.args[0])
     assert deviation(captured, work, origin, [x]) > 0.1

@@ -1,0 +1,68 @@
+"""Which regions of a graph random values alone can judge.
+
+Two functions that are analytic in all that they read (sums, products, layers, softmax, GELU) and agree at points drawn
+at random are the same everywhere, with probability one: the zeros of an analytic function, if it is not zero itself,
+have no volume (Mityagin, arXiv 1512.07276). Functions made of pieces are not such, for no point may lie on one of the
+pieces; nor those that are defined for some numbers only, as a root is. They are judged on values that a model makes.
+A ReLU is taken as well: its two pieces meet at zero, and random values lie on both.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Sequence
+
+from torch import Tensor
+from torch.fx import Node
+
+from .graph import arguments, is_op
+
+_ALGEBRA = ("add", "sub", "rsub", "neg", "mul", "div", "sum", "mean", "matmul", "mm", "bmm", "addmm", "baddbmm")
+_LAYERS = (
+    *("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "linear"),
+    *("batch_norm", "layer_norm", "group_norm", "rms_norm", "scaled_dot_product_attention", "dropout"),
+    *("avg_pool1d", "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"),
+)
+_SMOOTH = ("exp", "sin", "cos", "erf", "sigmoid", "silu", "tanh", "gelu", "softmax")
+_MOVES = (
+    *(
+        "reshape",
+        "view",
+        "view_as",
+        "reshape_as",
+        "flatten",
+        "unflatten",
+        "squeeze",
+        "unsqueeze",
+        "permute",
+        "transpose",
+    ),
+    *("t", "mT", "expand", "expand_as", "repeat", "roll", "flip", "cat", "stack", "split", "split_with_sizes", "chunk"),
+    *("unbind", "slice", "narrow", "select", "constant_pad_nd", "pixel_shuffle", "pixel_unshuffle"),
+    *("clone", "contiguous", "alias", "detach", "to"),
+)
+_TAKEN = (*_ALGEBRA, *_LAYERS, *_SMOOTH, *_MOVES, "relu", "leaky_relu")
+
+
+def is_analytic(calls: Sequence[Node], sources: Iterable[Node]) -> bool:
+    """Whether `calls`, each after those that it reads, are analytic in `sources`, real numbers all of them.
+
+    What is made of weights alone is a weight, however it is made.
+    """
+    reached = set(sources)
+    if not all(_is_real(node.meta.get("val")) for node in reached):
+        return False
+    for node in calls:
+        if reached.isdisjoint(node.all_input_nodes):
+            continue
+        if node.target is not operator.getitem and not is_op(node, *_TAKEN):
+            return False
+        if is_op(node, "div") and arguments(node).get("rounding_mode"):
+            return False
+        reached.add(node)
+    return True
+
+
+def _is_real(value: object) -> bool:
+    parts = value if isinstance(value, (list, tuple)) else [value]
+    return all(isinstance(part, Tensor) and part.is_floating_point() for part in parts)
