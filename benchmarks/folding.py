@@ -51,7 +51,10 @@ TIME_BAR = 0.5
 
 @dataclass(frozen=True)
 class Row:
-    """One model. `left` has (place, reason) of each batch norm, or shift of one, that is no part of a layer."""
+    """One model. `left` has (place, reason) of each batch norm, or shift of one, that is no part of a layer.
+
+    Seconds are medians, and `ratio`, of folding to capture, is the median of the rounds' own.
+    """
 
     model: str
     norms_before: int
@@ -68,14 +71,7 @@ class Row:
     rewrites_s: float
     whole_s: float
     float64_s: float
-
-    @property
-    def fold_s(self) -> float:
-        return self.rewrites_s + self.whole_s
-
-    @property
-    def ratio(self) -> float:
-        return self.fold_s / self.capture_s
+    ratio: float
 
 
 @dataclass(frozen=True)
@@ -91,7 +87,7 @@ class _Taken:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs="*", default=THIRTY)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--no-convert", action="store_true", help="fold only")
     parser.add_argument("--json", type=Path, help="write the figures here, and a table beside it as .md")
     options = parser.parse_args()
@@ -139,6 +135,7 @@ def measure(name: str, repeats: int, *, convert: bool) -> Row:
         rewrites_s=statistics.median(times.rewrites for times in taken),
         whole_s=statistics.median(times.whole for times in taken),
         float64_s=statistics.median(times.float64 for times in taken),
+        ratio=statistics.median((times.rewrites + times.whole) / times.capture for times in taken),
     )
 
 

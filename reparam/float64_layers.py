@@ -66,8 +66,8 @@ def run(call: Any, x: Tensor, weight: Tensor, bias: Tensor | None = None, *rest:
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """x·wᵀ + b."""
-    parts = weight.split(max(1, _BLOCK // max(1, weight.shape[1])))
-    made = [x @ part.double().mT for part in parts]
+    rows = len(weight) if weight.dtype == torch.float64 else _BLOCK // max(1, weight.shape[1])
+    made = [x @ part.double().mT for part in weight.split(max(1, rows))]
     product = made[0] if len(made) == 1 else torch.cat(made, -1)
     return product if bias is None else product.add_(bias)
 

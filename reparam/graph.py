@@ -157,7 +157,7 @@ def tied(module: GraphModule) -> set[str]:
         place = value.untyped_storage()._cdata
         places[str(node.target)] = place
         readers[place] += len(node.users)
-        if any(mutates(user) and user.args[0] is node for user in node.users):
+        if any(user.args[0] is node and mutates(user) for user in node.users):
             written.add(place)
     return {target for target, place in places.items() if readers[place] > 1 or place in written}
 

@@ -87,9 +87,7 @@ class _Stretch:
         return (*region(twins, self.begins), *region(ends, self.sources))
 
 
-def deviation(
-    captured: GraphModule, folded: GraphModule, origin: Mapping[Node, Node], inputs: Sequence[Tensor]
-) -> float:
+def deviation(captured: GraphModule, folded: GraphModule, origin: Mapping[Node, Node], seed: int = 0) -> float:
     """The largest relative deviation of any common value in float64; infinite for outputs of another form.
 
     `origin` has, for nodes of `folded`, the node of `captured` whose value they should have. It need not be right, nor
@@ -103,7 +101,7 @@ def deviation(
     stretches = _joined((*_stretches(captured, folded, origin), *outputs))
     analytic = [stretch for stretch in stretches if stretch.is_analytic]
     others = [stretch for stretch in stretches if not stretch.is_analytic]
-    judged = itertools.chain(_with_random_values(analytic), _with_values(captured, others, inputs))
+    judged = itertools.chain(_with_random_values(analytic, seed), _with_values(captured, others, seed))
     return max((_deviation(captured, folded, stretch, values) for stretch, values in judged), default=0.0)
 
 
@@ -230,13 +228,13 @@ def _joined(stretches: Iterable[_Stretch]) -> list[_Stretch]:
 # The values that they begin with ------------------------------------------------------------------------------------
 
 
-def _with_random_values(stretches: Sequence[_Stretch]) -> Iterator[tuple[_Stretch, dict[Node, Any]]]:
-    for seed, stretch in enumerate(stretches):
+def _with_random_values(stretches: Sequence[_Stretch], first: int) -> Iterator[tuple[_Stretch, dict[Node, Any]]]:
+    for seed, stretch in enumerate(stretches, first):
         yield stretch, random_values(sorted(stretch.read), seed, window=stretch.window)
 
 
 def _with_values(
-    captured: GraphModule, stretches: Sequence[_Stretch], inputs: Sequence[Tensor]
+    captured: GraphModule, stretches: Sequence[_Stretch], seed: int
 ) -> Iterator[tuple[_Stretch, dict[Node, Any]]]:
     """Each stretch as soon as the captured model has come to all that it reads, and that in float64.
 
@@ -251,6 +249,7 @@ def _with_values(
     if not due:
         return
     enough_bits = all(stretch.is_closed for stretch in stretches)
+    inputs = list(random_values(captured.graph.find_nodes(op="placeholder"), seed).values())
     for node, value in steps(captured, inputs, real=torch.float32 if enough_bits else torch.float64):
         if asked[node]:
             values[node] = value
