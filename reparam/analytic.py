@@ -3,8 +3,9 @@
 Two functions that are analytic in all that they read (sums, products, layers, softmax, GELU) and agree at points drawn
 at random are the same everywhere, with probability one: the zeros of an analytic function, if it is not zero itself,
 have no volume (Mityagin, arXiv 1512.07276). Functions made of pieces are not such, for no point may lie on one of the
-pieces; nor those that are defined for some numbers only, as a root is. They are judged on values that a model makes.
-A ReLU is taken as well: its two pieces meet at zero, and random values lie on both.
+pieces; nor those that are defined for some numbers only, as roots and quotients are, or that soon leave the range of
+numbers, as an exponential does. They are judged on values that a model makes. A ReLU is taken as well: its two pieces
+meet at zero, and random values lie on both.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from torch.fx import Node
 
 from .graph import arguments, is_op
 
-_ALGEBRA = ("add", "sub", "rsub", "neg", "mul", "div", "sum", "mean", "matmul", "mm", "bmm", "addmm", "baddbmm")
+_ALGEBRA = ("add", "sub", "rsub", "neg", "mul", "sum", "mean", "matmul", "mm", "bmm", "addmm", "baddbmm")
 _LAYERS = (
     *("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "linear"),
     *("batch_norm", "layer_norm", "group_norm", "rms_norm", "scaled_dot_product_attention", "dropout"),
     *("avg_pool1d", "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"),
 )
-_SMOOTH = ("exp", "sin", "cos", "erf", "sigmoid", "silu", "tanh", "gelu", "softmax")
+_SMOOTH = ("sin", "cos", "erf", "sigmoid", "silu", "tanh", "gelu", "softmax")
 _MOVES = (
     *(
         "reshape",
@@ -55,12 +56,15 @@ def is_analytic(calls: Sequence[Node], sources: Iterable[Node]) -> bool:
     for node in calls:
         if reached.isdisjoint(node.all_input_nodes):
             continue
-        if node.target is not operator.getitem and not is_op(node, *_TAKEN):
-            return False
-        if is_op(node, "div") and arguments(node).get("rounding_mode"):
+        if node.target is not operator.getitem and not is_op(node, *_TAKEN) and not _is_scaled(node, reached):
             return False
         reached.add(node)
     return True
+
+
+def _is_scaled(node: Node, reached: set[Node]) -> bool:
+    """Whether it is a quotient by a fixed number."""
+    return is_op(node, "div") and arguments(node)["other"] not in reached and not arguments(node).get("rounding_mode")
 
 
 def _is_real(value: object) -> bool:

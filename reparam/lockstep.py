@@ -1,4 +1,4 @@
-"""The proof of the whole: the folded graph beside the captured one, value by value, on what an input makes of itself.
+"""The proof of the whole: the folded graph beside the captured one, value by value.
 
 Rewriting leaves most values of a model as they were; the graphs have them in common, and differ in how they come from
 one to the next. Every stretch of the folded graph between common values is run in float64 beside the stretch of the

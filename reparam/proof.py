@@ -142,7 +142,8 @@ def relative_error(before: Sequence[Tensor], after: Sequence[Tensor]) -> float:
 
 
 def _largest(value: Tensor) -> float:
-    return float(value.abs().max())
+    least, most = torch.aminmax(value)
+    return max(-float(least), float(most))
 
 
 def _as(real: torch.dtype, value: Any) -> Any:

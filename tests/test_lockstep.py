@@ -283,7 +283,7 @@ def test_a_call_that_is_gone_and_had_an_effect_is_seen(monkeypatch: pytest.Monke
 def test_the_model_is_run_where_random_values_are_no_judge_and_no_further(monkeypatch: pytest.MonkeyPatch) -> None:
     class Steps(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            return (x.sin().clamp(-0.1, 0.1) * 2).cos().exp()
+            return (x.sin().clamp(-0.1, 0.1) * 2).cos().tanh()
 
     runs: list[Node] = []
     steps = lockstep.steps
@@ -294,7 +294,7 @@ def test_the_model_is_run_where_random_values_are_no_judge_and_no_further(monkey
             yield node, value
 
     monkeypatch.setattr(lockstep, "steps", watched)
-    for changed, expected in (("exp", []), ("clamp", ["x", "sin"])):
+    for changed, expected in (("tanh", []), ("clamp", ["x", "sin"])):
         captured, work, origin = _pair(Steps())
         (node,) = _named(work, changed)
         with work.graph.inserting_after(node):
