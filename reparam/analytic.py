@@ -25,24 +25,23 @@ _LAYERS = (
     *("avg_pool1d", "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"),
 )
 _SMOOTH = ("sin", "cos", "erf", "sigmoid", "silu", "tanh", "gelu", "softmax")
-_MOVES = (
+_VIEWS = (
     *(
         "reshape",
+        "reshape_as",
         "view",
         "view_as",
-        "reshape_as",
         "flatten",
         "unflatten",
         "squeeze",
         "unsqueeze",
-        "permute",
-        "transpose",
+        "expand",
+        "expand_as",
     ),
-    *("t", "mT", "expand", "expand_as", "repeat", "roll", "flip", "cat", "stack", "split", "split_with_sizes", "chunk"),
-    *("unbind", "slice", "narrow", "select", "constant_pad_nd", "pixel_shuffle", "pixel_unshuffle"),
-    *("clone", "contiguous", "alias", "detach", "to"),
+    *("permute", "transpose", "t", "mT", "slice", "narrow", "select", "split", "split_with_sizes", "chunk", "unbind"),
 )
-_TAKEN = (*_ALGEBRA, *_LAYERS, *_SMOOTH, *_MOVES, "relu", "leaky_relu")
+_COPIES = ("clone", "contiguous", "alias", "detach", "to", "cat", "stack", "repeat", "roll", "flip", "constant_pad_nd")
+_TAKEN = (*_ALGEBRA, *_LAYERS, *_SMOOTH, *_VIEWS, *_COPIES, "relu", "leaky_relu")
 
 
 def is_analytic(calls: Sequence[Node], sources: Iterable[Node]) -> bool:
@@ -56,7 +55,8 @@ def is_analytic(calls: Sequence[Node], sources: Iterable[Node]) -> bool:
     for node in calls:
         if reached.isdisjoint(node.all_input_nodes):
             continue
-        if node.target is not operator.getitem and not is_op(node, *_TAKEN) and not _is_scaled(node, reached):
+        taken = node.target is operator.getitem or is_op(node, *_TAKEN) or _is_scaled(node, reached)
+        if not taken or not _is_real(node.meta.get("val")):
             return False
         reached.add(node)
     return True

@@ -59,7 +59,7 @@ def run(call: Any, x: Tensor, weight: Tensor, bias: Tensor | None = None, *rest:
     if min(size) < 1 or size[0] * size[1] > (_PIXELS_AS_ROWS if is_dense else _PIXELS_BY_TAPS):
         return call(x, weight.double(), bias, *rest)
     if is_dense:
-        seen = torch.nn.functional.unfold(x, list(weight.shape[2:]), dilation, padding, stride)
+        seen = torch.nn.functional.unfold(x, tuple(weight.shape[2:]), dilation, padding, stride)
         return _product(seen.mT, weight.flatten(1), bias).mT.unflatten(2, size)
     return _by_taps(x, weight.double(), bias, size, stride, padding, dilation)
 

@@ -81,10 +81,13 @@ def with_outputs(module: GraphModule, layer: Node, map_: Affine) -> Node:
     return _with_weights(module, layer, weight=weight, bias=bias)
 
 
-def _own(module: GraphModule, weight: Node | None, absent: Tensor) -> Tensor:
+def _own(module: GraphModule, weight: Node | None, absent: Tensor | None = None) -> Tensor:
     """A copy of the weight in float64, to be written to."""
     value = constant(module, weight)
-    return absent if value is None else value.detach().to(torch.float64, copy=True)
+    if value is not None:
+        return value.detach().to(torch.float64, copy=True)
+    assert absent is not None
+    return absent
 
 
 def _scale_outputs_(layer: Node, weight: Tensor, scale: Tensor) -> None:
@@ -133,7 +136,7 @@ def with_inputs(module: GraphModule, layer: Node, source: Node, map_: Affine) ->
     scale, shift = map_.along(axis, shape(source)[axis])
     if is_batch_norm(layer):
         return _norm_with_inputs(module, layer, source, scale, shift)
-    weight = _own(module, given["weight"], torch.empty(0))
+    weight = _own(module, given["weight"])
     bias = None if given["bias"] is None else double(module, given["bias"])
     if map_.shifts:
         moved = _reading(weight, shift, given.get("groups", 1))

@@ -80,7 +80,8 @@ def computed(module: GraphModule, node: Node, values: Mapping[Node, Any], real: 
     assert callable(node.target)
     with torch.no_grad():
         if real == torch.float64 and float64_layers.is_taken(node):
-            return float64_layers.run(node.target, *map_arg(node.args, values.__getitem__))
+            given: Any = map_arg(node.args, values.__getitem__)
+            return float64_layers.run(node.target, *given)
         args, kwargs = map_arg((node.args, node.kwargs), lambda read: _as(real, values[read]))
         args, kwargs = [_wide(value, real) for value in args], {name: _wide(kwargs[name], real) for name in kwargs}
         return _as(real, node.target(*args, **kwargs))

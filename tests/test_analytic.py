@@ -31,6 +31,7 @@ class Calls(nn.Module):
         (lambda m, x: x * (m.table.float() + 1).sqrt().clamp(max=1.5)[:, None, None], True),
         (lambda m, x: x / x.mean(1, keepdim=True), False),
         (lambda m, x: torch.div(x, 2.5, rounding_mode="floor"), False),
+        (lambda m, x: x.to(torch.int32) * 2.5, False),
         (lambda m, x: m.conv(x).clamp(0, 6), False),
         (lambda m, x: nn.functional.hardswish(x), False),
         (lambda m, x: (x * x).sum(1).sqrt(), False),

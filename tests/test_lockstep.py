@@ -299,6 +299,7 @@ def test_the_model_is_run_where_random_values_are_no_judge_and_no_further(monkey
         (node,) = _named(work, changed)
         with work.graph.inserting_after(node):
             twice = work.graph.call_function(torch.ops.aten.mul.Tensor, (node, 1.0))
+        twice.meta["val"] = node.meta["val"]
         node.replace_all_uses_with(twice, propagate_meta=False)
         twice.replace_input_with(twice, node)
         origin[twice] = origin.pop(node)
