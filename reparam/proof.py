@@ -57,7 +57,7 @@ def steps(
                 values.pop(read, None)
 
 
-def _weight(module: GraphModule, node: Node, weight: Callable[[Tensor], Tensor]) -> Any:
+def _weight(module: GraphModule, node: Node, weight: Callable[[Tensor], Tensor] = lambda weight: weight) -> Any:
     value = stored(module, node)
     return weight(value).detach() if isinstance(value, Tensor) else value
 
@@ -76,7 +76,7 @@ def computed(module: GraphModule, node: Node, values: Mapping[Node, Any], real: 
     That of a weight is as it is stored.
     """
     if node.op == "get_attr":
-        return _weight(module, node, lambda weight: weight)
+        return _weight(module, node)
     assert callable(node.target)
     with torch.no_grad():
         if real == torch.float64 and float64_layers.is_taken(node):
