@@ -244,16 +244,18 @@ def keep(rows: dict[str, Row]) -> None:
 
 # ---- the table -----------------------------------------------------------------------------------------------------
 
-_LIMIT = "nobody's", "a limit of this run"
 
 FAULTS: dict[str, tuple[str, str]] = {
-    "deepseek_vit": _LIMIT,
     "efficientvit_mit": (
         "the model's",
         "linear attention sums q(kᵀv) over all tokens before it divides: 1.1e5, beyond float16; `--precision float32` "
         "holds it",
     ),
-    "gemma4_vit": _LIMIT,
+    "gemma4_vit": (
+        "the model's",
+        "with these weights it makes a thousand roundings of one: 1.1e-4 in float32 alone, so 5.5e-2 in float16, where "
+        "5.0e-2 is the most that passes",
+    ),
 }
 """Family → whose fault a failure is, and what is behind it."""
 
