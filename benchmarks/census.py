@@ -244,7 +244,6 @@ def keep(rows: dict[str, Row]) -> None:
 
 # ---- the table -----------------------------------------------------------------------------------------------------
 
-
 FAULTS: dict[str, tuple[str, str]] = {
     "efficientvit_mit": (
         "the model's",

@@ -17,27 +17,18 @@ from torch import Tensor
 from torch.fx import Node
 
 from .graph import arguments, is_op
+from .into_weights import CONVOLUTIONS, TRANSPOSED
+from .no_effect import SHAPED_AS
 
 _ALGEBRA = ("add", "sub", "rsub", "neg", "mul", "sum", "mean", "matmul", "mm", "bmm", "addmm", "baddbmm")
 _LAYERS = (
-    *("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "linear"),
-    *("batch_norm", "layer_norm", "group_norm", "rms_norm", "scaled_dot_product_attention", "dropout"),
-    *("avg_pool1d", "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"),
+    *(*CONVOLUTIONS, *TRANSPOSED, "linear", "batch_norm", "layer_norm", "group_norm", "rms_norm", "dropout"),
+    *("scaled_dot_product_attention", "avg_pool1d", "avg_pool2d", "avg_pool3d"),
+    *("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"),
 )
 _SMOOTH = ("sin", "cos", "erf", "sigmoid", "silu", "tanh", "gelu", "softmax")
 _VIEWS = (
-    *(
-        "reshape",
-        "reshape_as",
-        "view",
-        "view_as",
-        "flatten",
-        "unflatten",
-        "squeeze",
-        "unsqueeze",
-        "expand",
-        "expand_as",
-    ),
+    *("reshape", "view", *SHAPED_AS, "flatten", "unflatten", "squeeze", "unsqueeze", "expand", "expand_as"),
     *("permute", "transpose", "t", "mT", "slice", "narrow", "select", "split", "split_with_sizes", "chunk", "unbind"),
 )
 _COPIES = ("clone", "contiguous", "alias", "detach", "to", "cat", "stack", "repeat", "roll", "flip", "constant_pad_nd")

@@ -77,7 +77,7 @@ def with_outputs(module: GraphModule, layer: Node, map_: Affine) -> Node:
     bias = None if given["bias"] is None else double(module, given["bias"]) * scale
     if map_.shifts:
         bias = shift if bias is None else bias + shift
-    _scale_outputs_(layer, weight, scale)
+    _scale_(layer, weight, scale, of_outputs=True)
     return _with_weights(module, layer, weight=weight, bias=bias)
 
 
@@ -88,18 +88,6 @@ def _own(module: GraphModule, weight: Node | None, absent: Tensor | None = None)
         return value.detach().to(torch.float64, copy=True)
     assert absent is not None
     return absent
-
-
-def _scale_outputs_(layer: Node, weight: Tensor, scale: Tensor) -> None:
-    """Multiply each output channel's kernel by its scale; a transposed weight is (in, out/groups, k…)."""
-    if weight.shape == scale.shape:
-        weight.mul_(scale)
-    elif is_op(layer, *TRANSPOSED):
-        groups = arguments(layer)["groups"]
-        grouped = weight.unflatten(0, (groups, -1))
-        grouped.mul_(scale.view(groups, 1, -1, *[1] * (weight.dim() - 2)))
-    else:
-        weight.mul_(scale.view(-1, *[1] * (weight.dim() - 1)))
 
 
 # In front ------------------------------------------------------------------------------------------------------------
@@ -141,7 +129,7 @@ def with_inputs(module: GraphModule, layer: Node, source: Node, map_: Affine) ->
     if map_.shifts:
         moved = _reading(weight, shift, given.get("groups", 1))
         bias = moved if bias is None else bias + moved
-    _scale_inputs_(layer, weight, scale)
+    _scale_(layer, weight, scale, of_outputs=False)
     return _with_weights(module, layer, weight=weight, bias=bias, input=source)
 
 
@@ -150,15 +138,6 @@ def _reading(weight: Tensor, values: Tensor, groups: int) -> Tensor:
     taps = weight.flatten(1).unflatten(1, (weight.shape[1], -1))
     summed = taps[..., 0] if taps.shape[2] == 1 else taps.sum(2)
     return (summed.view(groups, -1, summed.shape[1]) @ values.reshape(groups, -1, 1)).flatten()
-
-
-def _scale_inputs_(layer: Node, weight: Tensor, scale: Tensor) -> None:
-    """Multiply what reads an input channel by its factor, in a weight (out, in/groups, k…), transposed (in, out…)."""
-    if is_op(layer, *TRANSPOSED):
-        weight.mul_(scale.view(-1, *[1] * (weight.dim() - 1)))
-    else:
-        grouped = weight.unflatten(0, (arguments(layer).get("groups", 1), -1))
-        grouped.mul_(scale.view(len(grouped), 1, -1, *[1] * (weight.dim() - 2)))
 
 
 def _norm_with_inputs(module: GraphModule, norm: Node, source: Node, scale: Tensor, shift: Tensor) -> Node:
@@ -172,6 +151,21 @@ def _norm_with_inputs(module: GraphModule, norm: Node, source: Node, scale: Tens
 
 
 # Writing -------------------------------------------------------------------------------------------------------------
+
+
+def _scale_(layer: Node, weight: Tensor, scale: Tensor, *, of_outputs: bool) -> None:
+    """Multiply a kernel (out, in/groups, k…), transposed (in, out/groups, k…), by the scale of each output or input.
+
+    A norm has one number for each of its scales.
+    """
+    ones = [1] * (weight.dim() - 2)
+    if weight.shape == scale.shape:
+        weight.mul_(scale)
+    elif is_op(layer, *TRANSPOSED) == of_outputs:
+        groups = arguments(layer).get("groups", 1)
+        weight.unflatten(0, (groups, -1)).mul_(scale.view(groups, 1, -1, *ones))
+    else:
+        weight.mul_(scale.view(-1, 1, *ones))
 
 
 def _with_weights(module: GraphModule, layer: Node, *, weight: Tensor, bias: Tensor | None, **changed: Any) -> Node:

@@ -26,6 +26,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -76,12 +77,12 @@ class _Stretch:
         """How much of the values is enough, where both sides treat all positions alike."""
         return window(self._calls, (*self.begins, *self.sources)) if self.is_closed else None
 
-    @property
+    @cached_property
     def is_analytic(self) -> bool:
         """Whether random values judge it as well as any."""
         return self.is_closed and is_analytic(self._calls, (*self.begins, *self.sources))
 
-    @property
+    @cached_property
     def _calls(self) -> tuple[Node, ...]:
         ends, twins = zip(*self.ends, strict=True)
         return (*region(twins, self.begins), *region(ends, self.sources))
