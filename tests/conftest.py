@@ -16,6 +16,16 @@ def pytest_configure() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+def pytest_collectstart() -> None:
+    """What a test file draws when it is imported is the same whichever files were imported before."""
+    torch.manual_seed(0)
+
+
+def pytest_runtest_setup() -> None:
+    """What a test draws is the same whichever tests ran before; left alone, torch draws others in every run."""
+    torch.manual_seed(0)
+
+
 def pytest_collection_finish() -> None:
     """Keep what the imports made out of garbage collections: coremltools makes one per conversion, 0.2 s each."""
     gc.collect()
