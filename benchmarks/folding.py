@@ -3,11 +3,11 @@
     OMP_NUM_THREADS=1 python benchmarks/folding.py --json benchmarks/folding.json
 
 Each model has conditioned weights. Capture and folding are timed `--repeats` times, taking turns, each after a garbage
-collection, so that neither pays for what the other leaves; the ratio is that of the medians. Folding is told in its
-parts, the rewrites with their proofs and the proof of the whole; beside them stands what one forward of the captured
-model alone takes in float64. The error is that of the whole folded model against the captured one in float64. A bar
-that is missed is marked; the names of what is left of a batch norm stand under the table with the mathematics of why.
-Rows are written as they come; those in the file are not measured again.
+collection, so that neither pays for what the other leaves; the ratio is the median of the rounds' own. Folding is told
+in its parts, the rewrites with their proofs and the proof of the whole; beside them stands what one forward of the
+captured model alone takes in float64. The error is that of the whole folded model against the captured one in float64.
+A bar that is missed is marked; the names of what is left of a batch norm stand under the table with the mathematics of
+why. Rows are written as they come; those in the file are not measured again.
 """
 
 from __future__ import annotations

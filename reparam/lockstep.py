@@ -37,7 +37,7 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_map
 from .analytic import is_analytic
 from .graph import is_op
 from .no_effect import SHAPED_AS, unchanged
-from .proof import random_values, region, relative_error, run_region, steps
+from .proof import draws, random_values, region, relative_error, run_region, steps
 from .window import Window, window
 
 _AHEAD = 8
@@ -75,15 +75,16 @@ class _Stretch:
     @property
     def window(self) -> Window | None:
         """How much of the values is enough, where both sides treat all positions alike."""
-        return window(self._calls, (*self.begins, *self.sources)) if self.is_closed else None
+        return window(self.calls, (*self.begins, *self.sources)) if self.is_closed else None
 
     @cached_property
     def is_analytic(self) -> bool:
         """Whether random values judge it as well as any."""
-        return self.is_closed and is_analytic(self._calls, (*self.begins, *self.sources))
+        return self.is_closed and is_analytic(self.calls, (*self.begins, *self.sources))
 
     @cached_property
-    def _calls(self) -> tuple[Node, ...]:
+    def calls(self) -> tuple[Node, ...]:
+        """Those of both sides."""
         ends, twins = zip(*self.ends, strict=True)
         return (*region(twins, self.begins), *region(ends, self.sources))
 
@@ -231,7 +232,8 @@ def _joined(stretches: Iterable[_Stretch]) -> list[_Stretch]:
 
 def _with_random_values(stretches: Sequence[_Stretch], first: int) -> Iterator[tuple[_Stretch, dict[Node, Any]]]:
     for seed, stretch in enumerate(stretches, first):
-        yield stretch, random_values(sorted(stretch.read), seed, window=stretch.window)
+        for values in draws(sorted(stretch.read), stretch.calls, seed, window=stretch.window):
+            yield stretch, values
 
 
 def _with_values(

@@ -10,13 +10,15 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 from . import float64_layers
-from .graph import stored
+from .graph import is_op, stored
 from .window import Window
 
 _REAL = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+_GATES = ("relu", "leaky_relu", "prelu", "hardtanh", "hardswish", "hardsigmoid", "clamp")
 
 
 def run_float64(
@@ -110,6 +112,23 @@ def random_values(nodes: Sequence[Node], seed: int, *, window: Window | None = N
     """
     generator = torch.Generator().manual_seed(seed)
     return {node: _random(node.meta["val"], generator, window) for node in nodes}
+
+
+def draws(
+    nodes: Sequence[Node], calls: Iterable[Node], seed: int, *, window: Window | None
+) -> Iterator[dict[Node, Any]]:
+    """Random values for `nodes`, as often as it takes to judge the region of `calls` that reads them.
+
+    One draw does, unless there is a gate. On a single pixel, as of squeeze and excitation, that is open or shut, and
+    then shows nothing of what stands in front of it: so there are opposite values as well, so large that hardly a bias
+    outweighs them.
+    """
+    yield random_values(nodes, seed, window=window)
+    if any(is_op(node, *_GATES) for node in calls):
+        for again in range(seed + 1, seed + 4):
+            values = random_values(nodes, again, window=window)
+            for scale in (16, -16):
+                yield tree_map_only(Tensor, lambda value, scale=scale: value * scale, values)
 
 
 def _random(example: Any, generator: torch.Generator, window: Window | None = None) -> Any:

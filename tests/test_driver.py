@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from types import ModuleType
 
@@ -11,8 +12,8 @@ import pytest
 import torch
 from contract import FULL_SIZE, daily_first
 from fuseport.models import create
-from fuseport.reparam import RULES, Match, capture, conv_bn, driver, fold
-from fuseport.reparam.graph import constant
+from fuseport.reparam import RULES, FoldError, Match, capture, conv_bn, driver, fold
+from fuseport.reparam.graph import call, constant, double, is_op, put
 from golden_weights import GOLDEN, image, load_golden_
 from graphs import folded, ready
 from torch import Tensor, nn
@@ -96,6 +97,50 @@ def test_a_wrong_rewrite_is_taken_back_and_said() -> None:
     (refusal,) = result.refusals
     assert "its proof failed" in refusal.reason
     torch.testing.assert_close(result.module(torch.ones(1, 4, 6, 6)), captured(torch.ones(1, 4, 6, 6)))
+
+
+class Gate(nn.Module):
+    """Of squeeze and excitation: a ReLU on a single pixel, where a draw leaves half of the channels shut."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reduce, self.expand = nn.Conv2d(4, 24, 1), nn.Conv2d(24, 4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.expand(self.reduce(x.mean((2, 3), keepdim=True)).relu()).sigmoid()
+
+
+def _wrong_in(channel: int) -> ModuleType:
+    """Layer and ReLU written anew, once, with one channel of the layer wrong."""
+    times = iter((1,))
+
+    def find(module: GraphModule) -> Iterator[Match]:
+        (gate,) = (node for node in module.graph.nodes if is_op(node, "relu"))
+        (layer,) = gate.all_input_nodes
+        yield from (Match((layer, gate), (gate,), "reduce") for _ in times)
+
+    def rewrite(module: GraphModule, match: Match) -> tuple[Node, ...]:
+        layer, gate = match.nodes
+        read, weight, bias, *others = layer.args
+        assert isinstance(weight, Node)
+        wrong = double(module, weight).clone()
+        wrong[channel] *= 1.01
+        made = call(module, layer.target, (read, put(module, "wrong", wrong, like=weight), bias, *others), like=layer)
+        return (call(module, gate.target, (made,), like=gate),)
+
+    rule = ModuleType("spoiled")
+    rule.NAME, rule.find, rule.rewrite = "spoiled", find, rewrite  # pyright: ignore
+    return rule
+
+
+@pytest.mark.parametrize("channel", range(24))
+def test_a_channel_that_a_gate_may_shut_is_judged(channel: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    captured = capture(ready(Gate()), (torch.randn(1, 4, 6, 6),))
+    (refusal,) = fold(captured, (_wrong_in(channel),)).refusals
+    assert "its proof failed" in refusal.reason
+    monkeypatch.setattr(driver, "LIMIT", math.inf)
+    with pytest.raises(FoldError, match="deviates from the captured one"):
+        fold(captured, (_wrong_in(channel),))
 
 
 def test_an_open_batch_stays_open() -> None:
