@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -120,15 +121,14 @@ def draws(
     """Random values for `nodes`, as often as it takes to judge the region of `calls` that reads them.
 
     One draw does, unless there is a gate. On a single pixel, as of squeeze and excitation, that is open or shut, and
-    then shows nothing of what stands in front of it: so there are opposite values as well, so large that hardly a bias
-    outweighs them.
+    then shows nothing of what stands in front of it. So there are opposite values as well, large enough to outweigh
+    most biases, but not so large that a sigmoid behind would show nothing either.
     """
     yield random_values(nodes, seed, window=window)
     if any(is_op(node, *_GATES) for node in calls):
-        for again in range(seed + 1, seed + 4):
-            values = random_values(nodes, again, window=window)
-            for scale in (16, -16):
-                yield tree_map_only(Tensor, lambda value, scale=scale: value * scale, values)
+        for later, scale in itertools.product((1, 2), (8, -8)):
+            values = random_values(nodes, seed + later, window=window)
+            yield tree_map_only(Tensor, lambda value, scale=scale: value * scale, values)
 
 
 def _random(example: Any, generator: torch.Generator, window: Window | None = None) -> Any:

@@ -104,7 +104,7 @@ class Gate(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.reduce, self.expand = nn.Conv2d(4, 24, 1), nn.Conv2d(24, 4, 1)
+        self.reduce, self.expand = nn.Conv2d(16, 24, 1), nn.Conv2d(24, 16, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         return x * self.expand(self.reduce(x.mean((2, 3), keepdim=True)).relu()).sigmoid()
@@ -135,7 +135,7 @@ def _wrong_in(channel: int) -> ModuleType:
 
 @pytest.mark.parametrize("channel", range(24))
 def test_a_channel_that_a_gate_may_shut_is_judged(channel: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    captured = capture(ready(Gate()), (torch.randn(1, 4, 6, 6),))
+    captured = capture(ready(Gate()), (torch.randn(1, 16, 6, 6),))
     (refusal,) = fold(captured, (_wrong_in(channel),)).refusals
     assert "its proof failed" in refusal.reason
     monkeypatch.setattr(driver, "LIMIT", math.inf)
