@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import torch
-from latency_peers import MODELS, OURS, _conditions, _files
+from latency_peers import MODELS, OURS, conditions, files_of
 from timm_models import conditioned
 
 RIVAL = "timm+onnxsim"
@@ -66,7 +66,7 @@ def main() -> None:
         rows.append(_measure(name, options.rounds, options.keep))
         print(_table(rows[-1:]), flush=True)
     if options.json:
-        figures = {"rows": [asdict(row) for row in rows], "conditions": _conditions(options.rounds, 1)}
+        figures = {"rows": [asdict(row) for row in rows], "conditions": conditions(options.rounds, 1)}
         options.json.write_text(json.dumps(figures, indent=2) + "\n")
         options.json.with_suffix(".md").write_text(_table(rows) + "\n")
 
@@ -76,7 +76,7 @@ def _measure(name: str, rounds: int, keep: Path | None) -> Row:
     with tempfile.TemporaryDirectory() as scratch:
         folder = (keep or Path(scratch)) / name
         folder.mkdir(parents=True, exist_ok=True)
-        files = _files(module, picture, folder)
+        files = files_of(module, picture, folder)
         traces = _profiled([files[OURS], files[RIVAL]], picture.numpy(), rounds, Path(scratch))
     ours, rival = (_by_operator(trace) for trace in traces)
     products = sum(time for kind, time, _ in ours if kind in PRODUCTS)

@@ -111,7 +111,7 @@ def _written(path: Path | None) -> dict[str, Row]:
 
 
 def _write(path: Path, rows: Sequence[Row], rounds: int, sessions: int) -> None:
-    figures = {"rows": [asdict(row) for row in rows], "conditions": _conditions(rounds, sessions)}
+    figures = {"rows": [asdict(row) for row in rows], "conditions": conditions(rounds, sessions)}
     path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     path.with_suffix(".md").write_text(_table(rows) + "\n", encoding="utf-8")
 
@@ -121,7 +121,7 @@ def _measure(name: str, rounds: int, sessions: int, keep: Path | None) -> Row:
     with tempfile.TemporaryDirectory() as scratch:
         folder = (keep or Path(scratch)) / name
         folder.mkdir(parents=True, exist_ok=True)
-        files = _files(module, picture, folder)
+        files = files_of(module, picture, folder)
         nodes = {route: len(onnx.load(path, load_external_data=False).graph.node) for route, path in files.items()}
         opened = _opened({**files, AGAIN: files[OURS]}, sessions)
     thread, wall = _take_turns(opened, picture.numpy(), rounds)
@@ -134,7 +134,7 @@ def _measure(name: str, rounds: int, sessions: int, keep: Path | None) -> Row:
     )
 
 
-def _files(module: nn.Module, picture: Tensor, folder: Path) -> dict[str, Path]:
+def files_of(module: nn.Module, picture: Tensor, folder: Path) -> dict[str, Path]:
     """The ONNX file of each route; those that the folder has already are left as they are."""
     paths = {route: folder / f"{route}.onnx" for route in (OURS, *PEERS)}
     if not paths[OURS].exists():
@@ -239,7 +239,7 @@ def _told(ratio: Ratio) -> str:
     return f"**{ratio.thread:.3f}** ({ratio.low:.3f} to {ratio.high:.3f}; wall {ratio.wall:.3f})"
 
 
-def _conditions(rounds: int, sessions: int) -> dict[str, object]:
+def conditions(rounds: int, sessions: int) -> dict[str, object]:
     packages = ("torch", "onnx", "onnxruntime", "onnxsim", "onnxscript", "timm", "numpy")
     return {
         "rounds": rounds,
