@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 from torch.fx.node import map_arg
-from torch.utils._pytree import tree_leaves, tree_map_only
+from torch.utils._pytree import tree_leaves
 
 from . import float64_layers
 from .graph import is_op, stored
@@ -106,42 +106,52 @@ def region(outputs: Sequence[Node], values: Iterable[Node]) -> list[Node]:
     return sorted(found)
 
 
-def random_values(nodes: Sequence[Node], seed: int, *, window: Window | None = None) -> dict[Node, Any]:
-    """Seeded values for the nodes that a region reads: normal floats, integers as traced; open dimensions as traced.
-
-    Where a window is given, there is as much of each as it takes.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    return {node: _random(node.meta["val"], generator, window) for node in nodes}
-
-
 def draws(
     nodes: Sequence[Node], calls: Iterable[Node], seed: int, *, window: Window | None
 ) -> Iterator[dict[Node, Any]]:
     """Random values for `nodes`, as often as it takes to judge the region of `calls` that reads them.
 
     One draw does, unless there is a gate. On a single pixel, as of squeeze and excitation, that is open or shut, and
-    then shows nothing of what stands in front of it. So there are opposite values as well, large enough to outweigh
-    most biases, but not so large that a sigmoid behind would show nothing either.
+    then shows nothing of what stands in front of it. So there are others as well, in pairs whose channels have opposite
+    means. Those are left by a pooling, and large enough to outweigh most biases, but not so large that a sigmoid behind
+    the gate would show nothing either.
     """
     yield random_values(nodes, seed, window=window)
     if any(is_op(node, *_GATES) for node in calls):
-        for later, scale in itertools.product((1, 2), (8, -8)):
-            values = random_values(nodes, seed + later, window=window)
-            yield tree_map_only(Tensor, lambda value, scale=scale: value * scale, values)
+        for later, mean in itertools.product((1, 2), (8.0, -8.0)):
+            yield random_values(nodes, seed + later, window=window, mean=mean)
 
 
-def _random(example: Any, generator: torch.Generator, window: Window | None = None) -> Any:
+def random_values(
+    nodes: Sequence[Node], seed: int, *, window: Window | None = None, mean: float = 0.0
+) -> dict[Node, Any]:
+    """Seeded values for the nodes that a region reads: normal floats, integers as traced; open dimensions as traced.
+
+    Where a window is given, there is as much of each as it takes. The mean of each channel is `mean` times a normal
+    number.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    return {node: _random(node.meta["val"], generator, window, mean) for node in nodes}
+
+
+def _random(example: Any, generator: torch.Generator, window: Window | None, mean: float) -> Any:
     if isinstance(example, (list, tuple)):
-        return type(example)(_random(part, generator) for part in example)
+        return type(example)(_random(part, generator, None, mean) for part in example)
     if not isinstance(example, Tensor):
         return _traced(example)
     size = tuple(_traced(length) for length in example.shape)
     if window is not None:
         size = window.shape(size)
-    if example.is_floating_point():
-        return torch.randn(size, generator=generator).double()  # five times faster than drawn in float64
-    return torch.zeros(size, dtype=example.dtype)
+    if not example.is_floating_point():
+        return torch.zeros(size, dtype=example.dtype)
+    value = torch.randn(size, generator=generator).double()  # five times faster than drawn in float64
+    return value + mean * torch.randn(_channels(size), generator=generator) if mean else value
+
+
+def _channels(size: Sequence[int]) -> list[int]:
+    """The size of one number for each channel: axis 1 of pictures, else the last one."""
+    axis = 1 if len(size) >= 4 else len(size) - 1
+    return [length if place == axis else 1 for place, length in enumerate(size)]
 
 
 def _traced(size: Any) -> Any:

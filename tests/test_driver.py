@@ -111,21 +111,25 @@ class Gate(nn.Module):
 
 
 def _wrong_in(channel: int) -> ModuleType:
-    """Layer and ReLU written anew, once, with one channel of the layer wrong."""
+    """Pooling, layer and ReLU written anew, once, with one channel of the layer wrong."""
     times = iter((1,))
 
     def find(module: GraphModule) -> Iterator[Match]:
         (gate,) = (node for node in module.graph.nodes if is_op(node, "relu"))
-        (layer,) = gate.all_input_nodes
-        yield from (Match((layer, gate), (gate,), "reduce") for _ in times)
+        layer = gate.args[0]
+        assert isinstance(layer, Node)
+        pool = layer.args[0]
+        assert isinstance(pool, Node)
+        yield from (Match((pool, layer, gate), (gate,), "reduce") for _ in times)
 
     def rewrite(module: GraphModule, match: Match) -> tuple[Node, ...]:
-        layer, gate = match.nodes
-        read, weight, bias, *others = layer.args
+        pool, layer, gate = match.nodes
+        _, weight, bias, *others = layer.args
         assert isinstance(weight, Node)
         wrong = double(module, weight).clone()
         wrong[channel] *= 1.01
-        made = call(module, layer.target, (read, put(module, "wrong", wrong, like=weight), bias, *others), like=layer)
+        pooled = call(module, pool.target, pool.args, like=pool)
+        made = call(module, layer.target, (pooled, put(module, "wrong", wrong, like=weight), bias, *others), like=layer)
         return (call(module, gate.target, (made,), like=gate),)
 
     rule = ModuleType("spoiled")
@@ -135,7 +139,7 @@ def _wrong_in(channel: int) -> ModuleType:
 
 @pytest.mark.parametrize("channel", range(24))
 def test_a_channel_that_a_gate_may_shut_is_judged(channel: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    captured = capture(ready(Gate()), (torch.randn(1, 16, 6, 6),))
+    captured = capture(ready(Gate()), (torch.randn(1, 16, 24, 24),))
     (refusal,) = fold(captured, (_wrong_in(channel),)).refusals
     assert "its proof failed" in refusal.reason
     monkeypatch.setattr(driver, "LIMIT", math.inf)

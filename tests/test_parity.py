@@ -154,6 +154,8 @@ def test_honest_rounding_never_fails(seed, count, classes, floor, ratio):
 )
 def test_honest_float16_rounding_never_fails(seed, count, classes, cost, ratio):
     truth = model(seed, {"logits": (count, classes)})
+    if classes < 32:
+        cost = min(cost, 2e-3)  # see SMALL in bounds.py: few values need the model to be well conditioned
     parity = compare(
         truth,
         rounded(truth, 1e-6, seed + 1),

@@ -45,8 +45,8 @@ def test_it_equals_the_textbook_rounds_in_float64() -> None:
 
 
 def test_a_common_offset_of_all_tokens_costs_no_digits() -> None:
-    cluster, f = Cluster((8, 8), 4, 5, 1.0, 5), torch.randn(1, 64, 16)
-    assert_close(cluster(f + 1000) - 1000, cluster(f), 1e-3)
+    cluster, moved = Cluster((8, 8), 4, 5, 1.0, 5), 1000 + torch.randn(1, 64, 16)
+    assert_close(cluster(moved) - 1000, cluster(moved - 1000), 1e-3)
 
 
 def test_equal_tokens_give_equal_centres() -> None:
