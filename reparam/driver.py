@@ -11,7 +11,7 @@ from torch.fx import GraphModule, Node
 from .cost import count
 from .graph import constant, copy_of, module_path, operator_name, round_off, settle
 from .lockstep import deviation
-from .proof import draws, relative_error, run_region
+from .proof import leaks, random_values, relative_error, run_region
 from .rewrite import Folded, Match, Refusal, Rewrite
 from .window import window
 
@@ -144,9 +144,10 @@ def _error(work: GraphModule, match: Match, added: Sequence[Node], replacements:
     read = {node for inner in match.nodes for node in inner.all_input_nodes if node not in inside}
     inputs = sorted(node for node in read if constant(work, node) is None)
     calls = (*sorted(match.nodes), *added)
+    values = random_values(inputs, seed, window=window(calls, inputs))
     return max(
-        relative_error(run_region(work, values, match.outputs), run_region(work, values, replacements))
-        for values in draws(inputs, calls, seed, window=window(calls, inputs))
+        relative_error(*(run_region(work, values, outputs, leak=leak) for outputs in (match.outputs, replacements)))
+        for leak in leaks(calls)
     )
 
 

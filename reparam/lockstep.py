@@ -37,7 +37,7 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_map
 from .analytic import is_analytic
 from .graph import is_op
 from .no_effect import SHAPED_AS, unchanged
-from .proof import draws, random_values, region, relative_error, run_region, steps
+from .proof import leaks, random_values, region, relative_error, run_region, steps
 from .window import Window, window
 
 _AHEAD = 8
@@ -104,14 +104,23 @@ def deviation(captured: GraphModule, folded: GraphModule, origin: Mapping[Node, 
     analytic = [stretch for stretch in stretches if stretch.is_analytic]
     others = [stretch for stretch in stretches if not stretch.is_analytic]
     judged = itertools.chain(_with_random_values(analytic, seed), _with_values(captured, others, seed))
-    return max((_deviation(captured, folded, stretch, values) for stretch, values in judged), default=0.0)
+    return max(
+        (
+            _deviation(captured, folded, stretch, values, leak)
+            for stretch, values in judged
+            for leak in leaks(stretch.calls)
+        ),
+        default=0.0,
+    )
 
 
-def _deviation(captured: GraphModule, folded: GraphModule, stretch: _Stretch, values: Mapping[Node, Any]) -> float:
+def _deviation(
+    captured: GraphModule, folded: GraphModule, stretch: _Stretch, values: Mapping[Node, Any], leak: float
+) -> float:
     ends, twins = zip(*stretch.ends, strict=True)
     sources = {node: values[twin] for node, twin in stretch.sources.items()}
-    one = _tensors(run_region(captured, {node: values[node] for node in stretch.begins}, twins))
-    other = _tensors(run_region(folded, sources, ends))
+    one = _tensors(run_region(captured, {node: values[node] for node in stretch.begins}, twins, leak=leak))
+    other = _tensors(run_region(folded, sources, ends, leak=leak))
     if len(one) != len(other):
         return math.inf
     if stretch.sources.keys() >= set(ends) and all(map(torch.equal, one, other)):
@@ -232,8 +241,7 @@ def _joined(stretches: Iterable[_Stretch]) -> list[_Stretch]:
 
 def _with_random_values(stretches: Sequence[_Stretch], first: int) -> Iterator[tuple[_Stretch, dict[Node, Any]]]:
     for seed, stretch in enumerate(stretches, first):
-        for values in draws(sorted(stretch.read), stretch.calls, seed, window=stretch.window):
-            yield stretch, values
+        yield stretch, random_values(sorted(stretch.read), seed, window=stretch.window)
 
 
 def _with_values(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -20,6 +19,8 @@ from .window import Window
 _REAL = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 _GATES = ("relu", "leaky_relu", "prelu", "hardtanh", "hardswish", "hardsigmoid", "clamp")
+
+_LEAK = 0.25
 
 
 def run_float64(
@@ -65,12 +66,35 @@ def _weight(module: GraphModule, node: Node, weight: Callable[[Tensor], Tensor] 
     return weight(value).detach() if isinstance(value, Tensor) else value
 
 
-def run_region(module: GraphModule, values: Mapping[Node, Any], outputs: Sequence[Node]) -> tuple[Any, ...]:
-    """`outputs` computed in float64 from `values`, which holds every node that the region reads from outside."""
-    values = dict(values)
+def leaks(calls: Iterable[Node]) -> tuple[float, ...]:
+    """With which leaks a region of `calls` is judged.
+
+    A gate is open or shut, and shut it shows nothing of what stands in front of it. Many positions see both, but of
+    squeeze and excitation there is only one. So regions with gates are also judged with gates that leak: what is the
+    same for both is the same for all that matters to a rewrite, which a rule makes for what gates have in common.
+    """
+    return (0.0, _LEAK) if any(is_op(node, *_GATES) for node in calls) else (0.0,)
+
+
+def run_region(
+    module: GraphModule, values: Mapping[Node, Any], outputs: Sequence[Node], *, leak: float = 0.0
+) -> tuple[Any, ...]:
+    """`outputs` computed in float64 from `values`, which holds every node that the region reads from outside.
+
+    A gate returns so much of what it reads as `leak` says, and the rest of what it should; not one of weights alone.
+    """
+    values, moving = dict(values), set(values)
     for node in region(outputs, values):
         values[node] = computed(module, node, values)
+        if not moving.isdisjoint(node.all_input_nodes):
+            moving.add(node)
+        if leak and is_op(node, *_GATES) and (read := node.all_input_nodes[0]) in moving:
+            values[node] = _leaking(values[node], _as(torch.float64, values[read]), leak)
     return tuple(_as(torch.float64, values[node]) for node in outputs)
+
+
+def _leaking(value: Tensor, read: Tensor, leak: float) -> Tensor:
+    return value.lerp(read, leak) if value.is_floating_point() else value
 
 
 def computed(module: GraphModule, node: Node, values: Mapping[Node, Any], real: torch.dtype = torch.float64) -> Any:
@@ -106,52 +130,26 @@ def region(outputs: Sequence[Node], values: Iterable[Node]) -> list[Node]:
     return sorted(found)
 
 
-def draws(
-    nodes: Sequence[Node], calls: Iterable[Node], seed: int, *, window: Window | None
-) -> Iterator[dict[Node, Any]]:
-    """Random values for `nodes`, as often as it takes to judge the region of `calls` that reads them.
-
-    One draw does, unless there is a gate. On a single pixel, as of squeeze and excitation, that is open or shut, and
-    then shows nothing of what stands in front of it. So there are others as well, in pairs whose channels have opposite
-    means. Those are left by a pooling, and large enough to outweigh most biases, but not so large that a sigmoid behind
-    the gate would show nothing either.
-    """
-    yield random_values(nodes, seed, window=window)
-    if any(is_op(node, *_GATES) for node in calls):
-        for later, mean in itertools.product((1, 2), (8.0, -8.0)):
-            yield random_values(nodes, seed + later, window=window, mean=mean)
-
-
-def random_values(
-    nodes: Sequence[Node], seed: int, *, window: Window | None = None, mean: float = 0.0
-) -> dict[Node, Any]:
+def random_values(nodes: Sequence[Node], seed: int, *, window: Window | None = None) -> dict[Node, Any]:
     """Seeded values for the nodes that a region reads: normal floats, integers as traced; open dimensions as traced.
 
-    Where a window is given, there is as much of each as it takes. The mean of each channel is `mean` times a normal
-    number.
+    Where a window is given, there is as much of each as it takes.
     """
     generator = torch.Generator().manual_seed(seed)
-    return {node: _random(node.meta["val"], generator, window, mean) for node in nodes}
+    return {node: _random(node.meta["val"], generator, window) for node in nodes}
 
 
-def _random(example: Any, generator: torch.Generator, window: Window | None, mean: float) -> Any:
+def _random(example: Any, generator: torch.Generator, window: Window | None = None) -> Any:
     if isinstance(example, (list, tuple)):
-        return type(example)(_random(part, generator, None, mean) for part in example)
+        return type(example)(_random(part, generator) for part in example)
     if not isinstance(example, Tensor):
         return _traced(example)
     size = tuple(_traced(length) for length in example.shape)
     if window is not None:
         size = window.shape(size)
-    if not example.is_floating_point():
-        return torch.zeros(size, dtype=example.dtype)
-    value = torch.randn(size, generator=generator).double()  # five times faster than drawn in float64
-    return value + mean * torch.randn(_channels(size), generator=generator) if mean else value
-
-
-def _channels(size: Sequence[int]) -> list[int]:
-    """The size of one number for each channel: axis 1 of pictures, else the last one."""
-    axis = 1 if len(size) >= 4 else len(size) - 1
-    return [length if place == axis else 1 for place, length in enumerate(size)]
+    if example.is_floating_point():
+        return torch.randn(size, generator=generator).double()  # five times faster than drawn in float64
+    return torch.zeros(size, dtype=example.dtype)
 
 
 def _traced(size: Any) -> Any:

@@ -23,16 +23,14 @@ from torch.fx import Node
 
 from .graph import arguments, is_op, shape
 
-_LINEAR = ("add", "sub", "neg", "dropout", "clone", "contiguous", "alias", "detach", "to")
-_GATES = ("relu", "leaky_relu", "hardtanh", "hardswish", "hardsigmoid", "gelu", "sigmoid", "silu", "tanh", "clamp")
-_BY_ELEMENT = (*_LINEAR, *_GATES, "mul", "div")
+_BY_ELEMENT = (
+    *("add", "sub", "neg", "mul", "div", "dropout", "clone", "contiguous", "alias", "detach", "to"),
+    *("relu", "leaky_relu", "hardtanh", "hardswish", "hardsigmoid", "gelu", "sigmoid", "silu", "tanh", "clamp"),
+)
 _OF_CHANNELS = ("cat", "split", "split_with_sizes", "chunk")
 """Where they take apart or join the channels of pictures, whose axis is 1."""
 
 _OF_ROWS = ("linear", "layer_norm")
-
-_MORE = 2
-"""Positions beside, where there is more than sums and products with weights: a gate may be shut at one of them."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,6 @@ class Window:
     of_rows: bool
     extent: int
     step: int
-    more: int
 
     def shape(self, whole: Sequence[int]) -> tuple[int, ...]:
         """The piece of an input of this shape that is enough."""
@@ -58,7 +55,7 @@ class Window:
         return value[tuple(slice(length) for length in self.shape(value.shape))]
 
     def _length(self, whole: int) -> int:
-        enough = max(self.extent + self.step - 1, 2) + self.more
+        enough = max(self.extent + self.step - 1, 2)
         return min(whole, enough + (whole - enough) % self.step)
 
 
@@ -71,7 +68,6 @@ def window(calls: Sequence[Node], sources: Sequence[Node]) -> Window | None:
     alike = _treats_rows_alike if of_rows else _treats_pixels_alike
     if not _lie_on_one_grid(sources, of_rows):
         return None
-    more = 0
     stored: set[Node] = set()
     reached: dict[Node, tuple[int, int]] = dict.fromkeys(sources, (1, 1))
     for node in calls:
@@ -82,10 +78,9 @@ def window(calls: Sequence[Node], sources: Sequence[Node]) -> Window | None:
             continue
         if len(weights) + len(read) < len(node.all_input_nodes) or not alike(node, weights):
             return None
-        more = more if _is_linear(node, len(read)) else _MORE
         reached[node] = _reach(node, read)
     extents, steps = zip(*reached.values(), strict=True) if reached else ((1,), (1,))
-    return Window(of_rows, max(extents), max(steps), more)
+    return Window(of_rows, max(extents), max(steps))
 
 
 def _reach(node: Node, read: Sequence[tuple[int, int]]) -> tuple[int, int]:
@@ -134,13 +129,6 @@ def _treats_rows_alike(node: Node, weights: Sequence[Node]) -> bool:
 def _is_stored(layer: Node, weights: Sequence[Node]) -> bool:
     given = arguments(layer)
     return all(part is None or part in weights for part in (given["weight"], given["bias"]))
-
-
-def _is_linear(node: Node, values: int) -> bool:
-    """Whether the call is linear, or affine, in the values that it reads beside its weights."""
-    scaled = is_op(node, "mul", "div") and values == 1
-    layer = is_op(node, "conv2d", "linear", "batch_norm", *_LINEAR, *_OF_CHANNELS)
-    return scaled or layer or node.target is operator.getitem
 
 
 def _traced(lengths: Sequence[Any]) -> tuple[Any, ...]:

@@ -100,7 +100,7 @@ def test_a_wrong_rewrite_is_taken_back_and_said() -> None:
 
 
 class Gate(nn.Module):
-    """Of squeeze and excitation: a ReLU on a single pixel, where a draw leaves half of the channels shut."""
+    """Of squeeze and excitation: a ReLU on a single pixel, where random values leave half of the channels shut."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -192,9 +192,11 @@ def test_stretches_of_convolutions_are_run_on_a_piece(monkeypatch: pytest.Monkey
     seen: list[tuple[int, ...]] = []
     run = lockstep.run_region
 
-    def watched(module: GraphModule, values: Mapping[Node, Any], outputs: Sequence[Node]) -> tuple[Any, ...]:
+    def watched(
+        module: GraphModule, values: Mapping[Node, Any], outputs: Sequence[Node], *, leak: float
+    ) -> tuple[Any, ...]:
         seen.extend(tuple(value.shape) for value in values.values())
-        return run(module, values, outputs)
+        return run(module, values, outputs, leak=leak)
 
     monkeypatch.setattr(lockstep, "run_region", watched)
     x = torch.randn(1, 4, 32, 32)
@@ -218,9 +220,11 @@ def _regions(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     seen: list[list[str]] = []
     run = lockstep.run_region
 
-    def watched(module: GraphModule, values: Mapping[Node, Any], outputs: Sequence[Node]) -> tuple[Any, ...]:
+    def watched(
+        module: GraphModule, values: Mapping[Node, Any], outputs: Sequence[Node], *, leak: float
+    ) -> tuple[Any, ...]:
         seen.append([node.name for node in region(outputs, values) if node.op != "get_attr"])
-        return run(module, values, outputs)
+        return run(module, values, outputs, leak=leak)
 
     monkeypatch.setattr(lockstep, "run_region", watched)
     return seen
