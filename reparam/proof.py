@@ -18,7 +18,10 @@ from .window import Window
 
 _REAL = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
-_GATES = ("relu", "leaky_relu", "prelu", "hardtanh", "hardswish", "hardsigmoid", "clamp")
+_GATES = (
+    *("relu", "relu6", "leaky_relu", "prelu", "elu", "selu", "celu", "hardtanh", "hardswish", "hardsigmoid", "clamp"),
+    *("gelu", "silu", "mish", "sigmoid", "tanh", "softplus"),
+)
 
 _LEAK = 0.25
 
@@ -69,9 +72,10 @@ def _weight(module: GraphModule, node: Node, weight: Callable[[Tensor], Tensor] 
 def leaks(calls: Iterable[Node]) -> tuple[float, ...]:
     """With which leaks a region of `calls` is judged.
 
-    A gate is open or shut, and shut it shows nothing of what stands in front of it. Many positions see both, but of
-    squeeze and excitation there is only one. So regions with gates are also judged with gates that leak: what is the
-    same for both is the same for all that matters to a rewrite, which a rule makes for what gates have in common.
+    A gate, be it a ReLU or a GELU, shows nothing of what stands in front of it where it is shut, nor of what reads
+    it. A large bias shuts some channels for all values; in squeeze and excitation there is a single position, and
+    half are shut. A region with gates is therefore judged a second time with gates that leak, which hide nothing.
+    Rewrites move gates, or scale them, but need none shut.
     """
     return (0.0, _LEAK) if any(is_op(node, *_GATES) for node in calls) else (0.0,)
 

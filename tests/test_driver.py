@@ -100,22 +100,22 @@ def test_a_wrong_rewrite_is_taken_back_and_said() -> None:
 
 
 class Gate(nn.Module):
-    """Of squeeze and excitation: a ReLU on a single pixel, where random values leave half of the channels shut."""
+    """Of squeeze and excitation: a gate on a single pixel, where random values leave half of the channels shut."""
 
-    def __init__(self) -> None:
+    def __init__(self, gate: nn.Module) -> None:
         super().__init__()
-        self.reduce, self.expand = nn.Conv2d(16, 24, 1), nn.Conv2d(24, 16, 1)
+        self.reduce, self.gate, self.expand = nn.Conv2d(16, 24, 1), gate, nn.Conv2d(24, 16, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * self.expand(self.reduce(x.mean((2, 3), keepdim=True)).relu()).sigmoid()
+        return x * self.expand(self.gate(self.reduce(x.mean((2, 3), keepdim=True)))).sigmoid()
 
 
 def _wrong_in(channel: int) -> ModuleType:
-    """Pooling, layer and ReLU written anew, once, with one channel of the layer wrong."""
+    """Pooling, layer and gate written anew, once, with one channel of the layer wrong."""
     times = iter((1,))
 
     def find(module: GraphModule) -> Iterator[Match]:
-        (gate,) = (node for node in module.graph.nodes if is_op(node, "relu"))
+        (gate,) = (node for node in module.graph.nodes if is_op(node, "relu", "gelu"))
         layer = gate.args[0]
         assert isinstance(layer, Node)
         pool = layer.args[0]
@@ -130,16 +130,22 @@ def _wrong_in(channel: int) -> ModuleType:
         wrong[channel] *= 1.01
         pooled = call(module, pool.target, pool.args, like=pool)
         made = call(module, layer.target, (pooled, put(module, "wrong", wrong, like=weight), bias, *others), like=layer)
-        return (call(module, gate.target, (made,), like=gate),)
+        return (call(module, gate.target, (made, *gate.args[1:]), like=gate),)
 
     rule = ModuleType("spoiled")
     rule.NAME, rule.find, rule.rewrite = "spoiled", find, rewrite  # pyright: ignore
     return rule
 
 
-@pytest.mark.parametrize("channel", range(24))
-def test_a_channel_that_a_gate_may_shut_is_judged(channel: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    captured = capture(ready(Gate()), (torch.randn(1, 16, 24, 24),))
+@pytest.mark.parametrize("channel", range(0, 24, 3))
+@pytest.mark.parametrize("bias", [0, -12], ids=["half", "all"])
+@pytest.mark.parametrize("gate", [nn.ReLU(), nn.GELU()], ids=["relu", "gelu"])
+def test_a_channel_that_is_shut_is_judged(
+    gate: nn.Module, bias: float, channel: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = ready(Gate(gate))
+    module.get_parameter("reduce.bias").data += bias
+    captured = capture(module, (torch.randn(1, 16, 24, 24),))
     (refusal,) = fold(captured, (_wrong_in(channel),)).refusals
     assert "its proof failed" in refusal.reason
     monkeypatch.setattr(driver, "LIMIT", math.inf)
