@@ -85,7 +85,8 @@ def run_region(
 ) -> tuple[Any, ...]:
     """`outputs` computed in float64 from `values`, which holds every node that the region reads from outside.
 
-    A gate returns so much of what it reads as `leak` says, and the rest of what it should; not one of weights alone.
+    A gate returns so much of what it reads as `leak` says, and the rest of what it should; not one of weights alone,
+    nor of integers.
     """
     values, moving = dict(values), set(values)
     for node in region(outputs, values):
@@ -93,12 +94,12 @@ def run_region(
         if not moving.isdisjoint(node.all_input_nodes):
             moving.add(node)
         if leak and is_op(node, *_GATES) and (read := node.all_input_nodes[0]) in moving:
-            values[node] = _leaking(values[node], _as(torch.float64, values[read]), leak)
+            values[node] = _leaking(values[node], values[read], leak)
     return tuple(_as(torch.float64, values[node]) for node in outputs)
 
 
 def _leaking(value: Tensor, read: Tensor, leak: float) -> Tensor:
-    return value.lerp(read, leak) if value.is_floating_point() else value
+    return value.lerp(read.double(), leak) if read.is_floating_point() else value
 
 
 def computed(module: GraphModule, node: Node, values: Mapping[Node, Any], real: torch.dtype = torch.float64) -> Any:

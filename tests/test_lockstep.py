@@ -333,3 +333,23 @@ def test_a_value_that_lends_its_shape_alone_keeps_nothing_apart(monkeypatch: pyt
     assert reals == [torch.float32]
     largest.args = (largest.args[0], largest.args[0])
     assert deviation(captured, work, origin) > 0.1
+
+
+def test_gates_that_read_whole_numbers_or_weights_are_taken_as_they_are() -> None:
+    class Whole(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.zeros(4, 1, 1))
+            self.conv, self.norm = nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4)
+
+        def forward(self, x: Tensor, kinds: Tensor) -> Tensor:
+            chosen = kinds.clamp(0, 3).sigmoid().reshape(1, 4, 1, 1).clone()
+            return self.norm(self.conv(x)).relu() * self.scale.sigmoid() + chosen.clone()
+
+    module = ready(Whole())
+    given = torch.randn(1, 4, 5, 5), torch.tensor([0, 1, 2, 5])
+    result = fold(capture(module, given), RULES)
+    assert result.after.batch_norms == 0
+    assert not result.refusals
+    assert result.error < 1e-14
+    torch.testing.assert_close(result.module(*given), module(*given))
