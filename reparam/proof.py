@@ -91,10 +91,10 @@ def run_region(
     values, moving = dict(values), set(values)
     for node in region(outputs, values):
         values[node] = computed(module, node, values)
-        if not moving.isdisjoint(node.all_input_nodes):
+        if leak and not moving.isdisjoint(node.all_input_nodes):
             moving.add(node)
-        if leak and is_op(node, *_GATES) and (read := node.all_input_nodes[0]) in moving:
-            values[node] = _leaking(values[node], values[read], leak)
+            if is_op(node, *_GATES) and (read := node.all_input_nodes[0]) in moving:
+                values[node] = _leaking(values[node], values[read], leak)
     return tuple(_as(torch.float64, values[node]) for node in outputs)
 
 

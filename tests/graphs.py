@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import ModuleType
 
 import torch
-from fuseport.reparam import RULES, Folded, capture, fold
+from fuseport.reparam import RULES, Folded, Match, capture, fold
 from torch import Tensor, nn
+from torch.fx import GraphModule, Node
 from torch.utils._pytree import tree_leaves
+
+Rewriter = Callable[[GraphModule, Match], tuple[Node, ...]]
 
 
 class Formula(nn.Module):
@@ -60,3 +63,10 @@ def folded(module: nn.Module, *inputs: Tensor, rules: tuple[ModuleType, ...] = R
 
 def operators(result: Folded) -> dict[str, int]:
     return result.after.operators
+
+
+def rule_of(name: str, find: Callable[[GraphModule], Iterator[object]], rewrite: Rewriter) -> ModuleType:
+    """What the driver takes for a rule: a module with these three."""
+    made = ModuleType(name)
+    made.NAME, made.find, made.rewrite = name, find, rewrite  # pyright: ignore
+    return made

@@ -15,7 +15,7 @@ from fuseport.models import create
 from fuseport.reparam import RULES, FoldError, Match, capture, conv_bn, driver, fold
 from fuseport.reparam.graph import call, constant, double, is_op, put
 from golden_weights import GOLDEN, image, load_golden_
-from graphs import folded, ready
+from graphs import folded, ready, rule_of
 from torch import Tensor, nn
 from torch.fx import GraphModule, Node
 
@@ -84,9 +84,7 @@ def _spoiled() -> ModuleType:
         shift.data += 1e-6 * shift.data.abs().max()
         return (node,)
 
-    rule = ModuleType("spoiled")
-    rule.NAME, rule.find, rule.rewrite = "spoiled", find, rewrite  # pyright: ignore
-    return rule
+    return rule_of("spoiled", find, rewrite)
 
 
 def test_a_wrong_rewrite_is_taken_back_and_said() -> None:
@@ -132,9 +130,7 @@ def _wrong_in(channel: int) -> ModuleType:
         made = call(module, layer.target, (pooled, put(module, "wrong", wrong, like=weight), bias, *others), like=layer)
         return (call(module, gate.target, (made, *gate.args[1:]), like=gate),)
 
-    rule = ModuleType("spoiled")
-    rule.NAME, rule.find, rule.rewrite = "spoiled", find, rewrite  # pyright: ignore
-    return rule
+    return rule_of("spoiled", find, rewrite)
 
 
 @pytest.mark.parametrize("channel", range(0, 24, 3))

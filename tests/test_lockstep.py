@@ -11,7 +11,7 @@ import torch
 from fuseport.reparam import RULES, FoldError, capture, driver, fold, lockstep, no_effect
 from fuseport.reparam.graph import copy_of, double, put
 from fuseport.reparam.lockstep import deviation
-from fuseport.reparam.proof import region, relative_error, run_float64
+from fuseport.reparam.proof import region, relative_error, run_float64, run_region
 from graphs import ready
 from test_rules_fuzz import off_by
 from torch import Tensor, nn
@@ -353,3 +353,15 @@ def test_gates_that_read_whole_numbers_or_weights_are_taken_as_they_are() -> Non
     assert not result.refusals
     assert result.error < 1e-14
     torch.testing.assert_close(result.module(*given), module(*given))
+
+
+def test_a_gate_over_numbers_leaks_what_it_reads_and_one_over_whole_numbers_nothing() -> None:
+    class Shut(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.relu()
+
+    for x, expected in ((torch.tensor([-4.0, 4.0]), [-1.0, 4.0]), (torch.tensor([-4, 4]), [0, 4])):
+        captured = capture(Shut().eval(), (x,))
+        (gate,) = _named(captured, "relu")
+        (value,) = run_region(captured, {gate.all_input_nodes[0]: x}, (gate,), leak=0.25)
+        assert value.tolist() == expected

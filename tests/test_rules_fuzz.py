@@ -10,7 +10,7 @@ import pytest
 import torch
 from fuseport.reparam import RULES, Match, capture, fold, multiplied
 from fuseport.reparam.graph import call
-from graphs import Apply, ready
+from graphs import Apply, ready, rule_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -162,9 +162,7 @@ def off_by(rule: ModuleType, share: float) -> ModuleType:
             wrong = call(module, torch.ops.aten.mul.Tensor, (first, 1 + share), like=match.outputs[0])
         return (wrong, *others)
 
-    spoiled = ModuleType(rule.NAME)
-    spoiled.NAME, spoiled.find, spoiled.rewrite = rule.NAME, find, rewrite  # pyright: ignore
-    return spoiled
+    return rule_of(rule.NAME, find, rewrite)
 
 
 class AllPlaces(nn.Module):
